@@ -1,1 +1,14 @@
-//! x
+//! What the two services share: the vocabulary, the ports, and the adapters behind them.
+//!
+//! Read [`fhir`] and [`export`] for the words, then the ports [`jobs`], [`queue`], [`outputs`], [`source`] and [`access`];
+//! [`platform`] is the only file that chooses adapters. Arrows: adapters → ports → `export`, `fhir`.
+
+pub mod access;
+pub mod clock;
+pub mod export;
+pub mod fault;
+pub mod fhir;
+pub mod jobs;
+pub mod outputs;
+pub mod queue;
+pub mod source;

@@ -1,0 +1,20 @@
+//! The few pieces of FHIR R4 that the export has to understand: types, ids, instants, references, one resource as a
+//! line of JSON, and the OperationOutcome. Pure: no I/O, no clock.
+//!
+//! There is no model of the resources here: their JSON passes through as it was written, and only the fields that the
+//! walk follows are read.
+
+mod id;
+mod instant;
+pub mod json;
+mod outcome;
+mod reference;
+mod resource;
+mod resource_type;
+
+pub use id::{IllegalId, ResourceId, ResourceKey};
+pub use instant::{Instant, NotAnInstant};
+pub use outcome::{Issue, IssueCode, Severity};
+pub use reference::{OwnBases, Reference, Target, Unresolvable};
+pub use resource::{Attribution, Member, Resource, Unreadable, references};
+pub use resource_type::{ResourceType, UnknownType};

@@ -1,0 +1,206 @@
+//! The port to the job store: what there is to do, and what has been done.
+//!
+//! The store is the truth and the queue only says "go and look" (design §4.1). Every verb is atomic and may be repeated:
+//! a caller that does not know whether a call arrived calls again. Read [`JobStore`] for the contract, [`memory`] for its
+//! readable form, [`redis`] for the one that production runs on.
+//!
+//! **Due times.** Each published task has a due time: the moment at which somebody must look at it again if nothing has
+//! happened. Publishing, starting and working push it forward, completing removes it, and the janitor publishes what is
+//! due. Outbox, lost message, dead worker, back-off and broker outage are all this one mechanism (design §4.5).
+
+pub mod memory;
+pub mod redis;
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+
+use crate::export::{Attempt, ClientId, ExportRequest, Failure, Job, JobId, Output, TaskKind, TaskNo, TaskRef};
+use crate::fault::Fault;
+use crate::fhir::Instant;
+
+/// A job to record.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// Who started it.
+    pub client: ClientId,
+    /// What was asked for.
+    pub request: ExportRequest,
+    /// The time of the kick-off.
+    pub created_at: Instant,
+}
+
+/// What a task finds when it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Work on it.
+    Work(Box<Work>),
+    /// It was started as often as is allowed and never completed; nothing was changed.
+    Exhausted {
+        /// How often it was started.
+        attempts: u32,
+    },
+    /// Nothing to do: the job is unknown or at its end, or the task is done.
+    Nothing,
+}
+
+/// A task, as it was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Which try this is.
+    pub attempt: Attempt,
+    /// What is to be done.
+    pub kind: TaskKind,
+    /// What the client asked for.
+    pub request: ExportRequest,
+    /// The transaction time; `None` only for the plan.
+    pub transaction_time: Option<Instant>,
+}
+
+/// How a job was cut: the tasks after the plan, numbered from 1 in this order.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The transaction time of the job.
+    pub transaction_time: Instant,
+    /// The tasks; at least one.
+    pub tasks: Vec<TaskKind>,
+    /// At most so many tasks of the job are on the queue at a time; at least 1 (fair share, design §5).
+    pub window: u32,
+}
+
+/// What a completed attempt learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// It was the first: its outputs are those of the task.
+    Won {
+        /// The task that is to be published in its place, already due at the time that was given.
+        next: Option<TaskNo>,
+        /// Whether the job is completed by this.
+        last: bool,
+    },
+    /// Another attempt was first, or the job is at its end: the outputs of this one count for nothing.
+    Lost,
+}
+
+/// What the janitor has to do for a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// Publish these tasks: nobody has been heard of for too long. Their due times were pushed to the time given.
+    Publish(Vec<TaskNo>),
+    /// The job has ended: remove its objects other than those that [`JobStore::outputs`] names, then call
+    /// [`JobStore::swept`].
+    Sweep,
+    /// The job has expired: remove all its objects, then call [`JobStore::remove`].
+    Remove,
+}
+
+/// The 128-bit name of something that only one task of a job may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 16]);
+
+impl Digest {
+    /// The digest of a text: the first half of its SHA-256, so that no two resources of a list share one.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let whole: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        let mut half = [0; 16];
+        half.copy_from_slice(&whole[..16]);
+        Self(half)
+    }
+}
+
+/// The record of all jobs.
+///
+/// Times come in as arguments; the store has no clock. Fails with `Unavailable` or `Busy` when it cannot be asked now,
+/// with `Corrupt` when a record cannot be read.
+#[async_trait]
+pub trait JobStore: Send + Sync + 'static {
+    /// Records a job in state `Accepted` with its plan task (number 0) due at `due`.
+    ///
+    /// Recording a job that is there already changes nothing and succeeds.
+    async fn create(&self, job: &NewJob, due: Instant) -> Result<(), Fault>;
+
+    /// The job, in whatever state; `None` when it was never recorded or has been removed.
+    async fn job(&self, job: JobId) -> Result<Option<Job>, Fault>;
+
+    /// The outputs of the done tasks of a job, by task number and in the order in which they were given.
+    ///
+    /// Empty for a job that failed or was cancelled, and for one that is unknown.
+    async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault>;
+
+    /// Tells that a task was published: pushes its due time to `due` if it has not been started and is not done.
+    async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault>;
+
+    /// Starts a task: counts an attempt and pushes the due time to `due`.
+    ///
+    /// Two starts at once both work, with attempts of their own. After `attempts` starts the answer is `Exhausted`.
+    async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault>;
+
+    /// Stores how a job was cut and makes it `Running`; the plan task is done by this.
+    ///
+    /// The first plan wins; a later one changes nothing. Answers the tasks of the window that are not done (1 to `window`
+    /// after the first call), each due at `due`; nothing when the job is at its end.
+    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<TaskNo>, Fault>;
+
+    /// Tells that an attempt is at work: pushes the due time to `due`. Answers whether to go on: `false` when the job is
+    /// at its end or the task is done.
+    async fn keep(&self, task: TaskRef, due: Instant) -> Result<bool, Fault>;
+
+    /// Claims resources for a task: `true` for each digest that no other task had claimed before, in order.
+    ///
+    /// A task finds its own claims again, so that an attempt after the first gets the same answers. All `false` when the
+    /// job is at its end.
+    async fn claim(&self, task: TaskRef, digests: &[Digest]) -> Result<Vec<bool>, Fault>;
+
+    /// Completes a task with the outputs of an attempt. The first attempt wins; a repeated call of the winner answers as
+    /// the first did, except that `next` may be `None`.
+    ///
+    /// When it wins, the next unpublished task gets the due time `due`; when it was the last task, the job is `Completed`,
+    /// ended at `now`, and expires at `expires`.
+    async fn complete(
+        &self,
+        task: TaskRef,
+        attempt: Attempt,
+        outputs: &[Output],
+        now: Instant,
+        due: Instant,
+        expires: Instant,
+    ) -> Result<Completion, Fault>;
+
+    /// Gives an attempt back, to be looked at again at `due`. With `uncounted` the attempt is not counted: a worker that
+    /// stops in good order is not the task's fault.
+    async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault>;
+
+    /// Ends a job that is alive as `Failed`. Answers whether this call did it.
+    async fn fail(&self, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault>;
+
+    /// Ends a job as `Cancelled`, whether it is alive or at another end. Answers `false` when it is unknown or was
+    /// cancelled before. The record goes at `expires`.
+    async fn cancel(&self, job: JobId, now: Instant, expires: Instant) -> Result<bool, Fault>;
+
+    /// Up to `limit` jobs that need somebody at `now`, with what they need. What it hands out is not handed out again
+    /// before `again`: due tasks get `again` as their due time, ended jobs are looked at again then.
+    async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault>;
+
+    /// Tells that the objects of an ended job which no manifest names are gone; it is looked at again when it expires.
+    async fn swept(&self, job: JobId) -> Result<(), Fault>;
+
+    /// Forgets a job. Forgetting an unknown job succeeds.
+    async fn remove(&self, job: JobId) -> Result<(), Fault>;
+
+    /// How many jobs there are that have not been removed, and how many of them need somebody at `now`.
+    async fn backlog(&self, now: Instant) -> Result<Backlog, Fault>;
+
+    /// Succeeds when the store can be asked.
+    async fn ready(&self) -> Result<(), Fault>;
+}
+
+/// The size of the list of due work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Jobs on record.
+    pub jobs: u64,
+    /// Jobs that somebody should have looked at already.
+    pub overdue: u64,
+}

@@ -1,0 +1,58 @@
+//! The port to the object store: where the files of a job are written, and from where clients download them.
+
+pub mod s3;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use url::Url;
+
+use crate::export::{JobId, OutputKey};
+use crate::fault::Fault;
+
+/// A store of objects that clients can download from with a signed link.
+#[async_trait]
+pub trait OutputStore: Send + Sync + 'static {
+    /// Begins an object. Nothing of it can be seen before [`OutputWriter::finish`], and nothing is sent for an object that
+    /// stays empty and is dropped.
+    async fn create(&self, key: &OutputKey) -> Result<Box<dyn OutputWriter>, Fault>;
+
+    /// A link by which anybody can download the object for about `valid` from now, in whole seconds.
+    ///
+    /// It answers with `Content-Type: application/fhir+ndjson`. The store is not asked: a link to an object that is not
+    /// there answers 404. Fails with `Unavailable` when there are no credentials to sign with.
+    async fn link(&self, key: &OutputKey, valid: Duration) -> Result<Url, Fault>;
+
+    /// The names of the objects of a job. What lies there under a name that this system does not write is not listed.
+    async fn list(&self, job: JobId) -> Result<Vec<OutputKey>, Fault>;
+
+    /// Removes objects. One that is not there counts as removed.
+    async fn remove(&self, keys: &[OutputKey]) -> Result<(), Fault>;
+
+    /// Removes every object of a job and gives up every upload of it that was begun and not finished.
+    async fn remove_job(&self, job: JobId) -> Result<(), Fault>;
+
+    /// Gives up every upload of a job that was begun and not finished.
+    async fn abandon_uploads(&self, job: JobId) -> Result<(), Fault>;
+
+    /// Succeeds when objects can be written.
+    async fn ready(&self) -> Result<(), Fault>;
+}
+
+/// An object that is being written.
+///
+/// Call `finish` or `abort`. Dropping it without either leaves no object, but may leave an unfinished upload in the store
+/// for [`OutputStore::abandon_uploads`].
+#[async_trait]
+pub trait OutputWriter: Send {
+    /// Takes the next bytes. Waits while the store is slower than the caller: only a few parts are held in memory.
+    ///
+    /// After a failure the writer is of no use; call `abort`.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault>;
+
+    /// Makes the object visible, whole, and answers its length in bytes.
+    async fn finish(self: Box<Self>) -> Result<u64, Fault>;
+
+    /// Gives the object up; nothing of it stays.
+    async fn abort(self: Box<Self>) -> Result<(), Fault>;
+}
