@@ -1,1 +1,97 @@
-//! x
+//! The HTTP service: kick-off, polling, manifest, delete.
+//!
+//! [`routes`] is the table of contents: each route has a file of its own name.
+
+mod caller;
+mod error;
+mod files;
+mod kick_off;
+mod manifest;
+mod parameters;
+pub mod routes;
+mod status;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, web};
+use async_trait::async_trait;
+use shared::admin::Readiness;
+use shared::export::JobId;
+use shared::fault::Fault;
+use shared::fhir::Instant;
+use shared::metrics::Metrics;
+use shared::platform::Platform;
+use shared::settings::{Links, Settings, WrongSetting};
+use url::Url;
+
+/// The API: the ports it works on and the settings it works by.
+pub struct Api {
+    platform: Platform,
+    metrics: Metrics,
+    public_base: Url,
+    links: Links,
+    link_lifetime: Duration,
+    unpublished_due: Duration,
+    published_due: Duration,
+    cancelled_lifetime: Duration,
+    body_bytes: usize,
+    grace_seconds: u64,
+}
+
+impl Api {
+    /// An API on these ports. Fails when a setting that it needs is wrong.
+    pub fn new(platform: Platform, metrics: Metrics, settings: &Settings) -> Result<Self, WrongSetting> {
+        Ok(Self {
+            platform,
+            metrics,
+            public_base: settings.public_base()?,
+            links: settings.links,
+            link_lifetime: Duration::from_secs(settings.link_seconds),
+            unpublished_due: Duration::from_secs(settings.unpublished_due_seconds),
+            published_due: Duration::from_secs(settings.published_due_seconds),
+            // Long enough for every worker to have noticed, so that the last removal of objects finds them all.
+            cancelled_lifetime: Duration::from_secs(settings.working_due_seconds * 10),
+            body_bytes: settings.body_bytes,
+            grace_seconds: settings.grace_seconds,
+        })
+    }
+
+    /// Serves the API on a bound socket until the server is stopped; stopping finishes the requests under way.
+    pub fn serve(self, listener: TcpListener) -> std::io::Result<Server> {
+        let (body_bytes, grace_seconds) = (self.body_bytes, self.grace_seconds);
+        let api = web::Data::new(self);
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(api.clone())
+                .app_data(web::PayloadConfig::new(body_bytes))
+                .wrap(actix_web::middleware::from_fn(routes::measure))
+                .configure(|app| routes::configure(app, api.public_base.path()))
+        });
+        Ok(server.disable_signals().shutdown_timeout(grace_seconds).listen(listener)?.run())
+    }
+
+    fn now(&self) -> Instant {
+        self.platform.clock.now()
+    }
+
+    /// The polling location of a job.
+    fn polling_url(&self, job: JobId) -> String {
+        format!("{}/{}/{job}", self.public_base.as_str().trim_end_matches('/'), routes::JOBS)
+    }
+}
+
+/// What the API needs to answer: the job store to record in and the source to know a Group by. A broker that is down is
+/// no reason to turn clients away: their jobs are recorded and published later.
+pub struct ApiReadiness(pub Platform);
+
+#[async_trait]
+impl Readiness for ApiReadiness {
+    async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)> {
+        let (jobs, source) = tokio::join!(self.0.jobs.ready(), self.0.source.ready());
+        vec![("jobs", jobs), ("source", source)]
+    }
+
+    async fn measure(&self, _metrics: &Metrics) {}
+}

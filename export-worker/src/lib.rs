@@ -1,1 +1,103 @@
-//! x
+//! The worker: takes tasks from the queue, walks the attribution list, writes the files, keeps the house clean.
+//!
+//! Reading order: [`consume`] takes deliveries, [`execute`] gives one attempt its frame, then the three kinds of task,
+//! [`plan`], [`list`] and [`listed`], which write through [`parts`] and follow references by [`closure`]; the [`janitor`]
+//! publishes what is due and removes what has expired.
+
+mod closure;
+mod consume;
+mod execute;
+mod janitor;
+mod list;
+mod listed;
+mod parts;
+mod plan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shared::admin::Readiness;
+use shared::fault::Fault;
+use shared::fhir::{Instant, OwnBases};
+use shared::metrics::Metrics;
+use shared::platform::Platform;
+use shared::settings::{Settings, WrongSetting};
+use shared::shutdown::Shutdown;
+
+/// A worker: the ports it works on and the numbers it works by.
+pub struct Worker {
+    platform: Platform,
+    metrics: Metrics,
+    limits: Limits,
+    own_bases: OwnBases,
+}
+
+/// The settings that a worker works by.
+#[derive(Clone, Debug)]
+struct Limits {
+    permits: u16,
+    window: u32,
+    slice_ids: u64,
+    page_ids: u32,
+    file_bytes: u64,
+    attempts: u32,
+    unpublished_due: Duration,
+    published_due: Duration,
+    working_due: Duration,
+    janitor: Duration,
+    retention: Duration,
+    grace: Duration,
+}
+
+impl Worker {
+    /// A worker on these ports. Fails when a setting that it needs is wrong.
+    pub fn new(platform: Platform, metrics: Metrics, settings: &Settings) -> Result<Arc<Self>, WrongSetting> {
+        let limits = Limits {
+            permits: settings.permits,
+            window: settings.window,
+            slice_ids: settings.slice_ids,
+            page_ids: settings.page_ids,
+            file_bytes: settings.file_bytes,
+            attempts: settings.task_attempts,
+            unpublished_due: Duration::from_secs(settings.unpublished_due_seconds),
+            published_due: Duration::from_secs(settings.published_due_seconds),
+            working_due: Duration::from_secs(settings.working_due_seconds),
+            janitor: Duration::from_secs(settings.janitor_seconds),
+            retention: Duration::from_secs(settings.retention_seconds),
+            grace: Duration::from_secs(settings.grace_seconds),
+        };
+        Ok(Arc::new(Self { platform, metrics, limits, own_bases: settings.own_bases()? }))
+    }
+
+    /// Works until somebody wishes to stop, then finishes or hands back what it has begun.
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        tokio::join!(consume::consume(&self, &shutdown), janitor::keep_house(&self, &shutdown));
+    }
+
+    fn now(&self) -> Instant {
+        self.platform.clock.now()
+    }
+}
+
+#[async_trait]
+impl Readiness for Worker {
+    async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)> {
+        let Platform { jobs, queue, source, outputs, .. } = &self.platform;
+        let (jobs, queue, source, outputs) = tokio::join!(jobs.ready(), queue.ready(), source.ready(), outputs.ready());
+        vec![("jobs", jobs), ("queue", queue), ("source", source), ("outputs", outputs)]
+    }
+
+    async fn measure(&self, metrics: &Metrics) {
+        let (depth, backlog) = tokio::join!(self.platform.queue.depth(), self.platform.jobs.backlog(self.now()));
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        if let Ok(depth) = depth {
+            metrics.queue.with_label_values(&["waiting"]).set(count(depth.waiting));
+            metrics.queue.with_label_values(&["dead"]).set(count(depth.dead));
+        }
+        if let Ok(backlog) = backlog {
+            metrics.jobs.with_label_values(&["recorded"]).set(count(backlog.jobs));
+            metrics.jobs.with_label_values(&["overdue"]).set(count(backlog.overdue));
+        }
+    }
+}

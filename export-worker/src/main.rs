@@ -1,2 +1,3 @@
-//! x
+//! The program `export-worker`.
+
 fn main() {}

@@ -4,11 +4,17 @@
 //! [`platform`] is the only file that chooses adapters. Arrows: adapters → ports → `export`, `fhir`.
 
 pub mod access;
+pub mod admin;
 pub mod clock;
 pub mod export;
 pub mod fault;
 pub mod fhir;
 pub mod jobs;
+pub mod metrics;
 pub mod outputs;
+pub mod platform;
 pub mod queue;
+pub mod settings;
+pub mod shutdown;
 pub mod source;
+pub mod telemetry;

@@ -1,0 +1,86 @@
+//! Takes deliveries, at most `permits` at a time, and settles each by what became of its task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::fault::Fault;
+use shared::queue::{Deliveries, Delivery};
+use shared::shutdown::Shutdown;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::Worker;
+use crate::execute::{Settlement, execute};
+
+/// Works off deliveries until somebody wishes to stop. What is under way then has the grace period to finish; after
+/// that it is told to hand its task back.
+pub async fn consume(worker: &Arc<Worker>, shutdown: &Shutdown) {
+    let Some(mut deliveries) = begin(worker, shutdown).await else { return };
+    let permits = usize::from(worker.limits.permits);
+    let hurry = Shutdown::new();
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.wished() => break,
+            Some(ended) = running.join_next(), if !running.is_empty() => report(ended),
+            delivery = deliveries.next(), if running.len() < permits => {
+                running.spawn(settle(Arc::clone(worker), delivery, hurry.clone()));
+            }
+        }
+    }
+    info!(tasks = running.len(), "stopping: no more tasks are taken");
+    let drain = async {
+        while let Some(ended) = running.join_next().await {
+            report(ended);
+        }
+    };
+    let hurrying = async {
+        sleep(worker.limits.grace).await;
+        hurry.stop();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = drain => {}
+        () = hurrying => {}
+    }
+}
+
+async fn begin(worker: &Worker, shutdown: &Shutdown) -> Option<Box<dyn Deliveries>> {
+    loop {
+        match worker.platform.queue.deliveries(worker.limits.permits).await {
+            Ok(deliveries) => return Some(deliveries),
+            Err(fault) => warn!(%fault, "cannot take up work, trying again"),
+        }
+        tokio::select! {
+            () = shutdown.wished() => return None,
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+/// A task that panicked has dropped its delivery, which hands it back; the attempt stays counted.
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "a task ended by a panic");
+    }
+}
+
+async fn settle(worker: Arc<Worker>, delivery: Box<dyn Delivery>, hurry: Shutdown) {
+    let task = delivery.message().task();
+    let settled: Result<(), Fault> = match execute(&worker, task, &hurry).await {
+        Settlement::Done => delivery.ack().await,
+        Settlement::HandBack { after } => {
+            // Nobody else would fare better at once, and a message that comes straight back would spin.
+            tokio::select! {
+                () = sleep(after) => {}
+                () = hurry.wished() => {}
+            }
+            delivery.hand_back().await
+        }
+        Settlement::Bury => delivery.bury().await,
+    };
+    if let Err(fault) = settled {
+        info!(job.id = %task.job, task.no = %task.task, %fault, "the queue had taken the message back");
+    }
+}

@@ -1,0 +1,77 @@
+//! The janitor: one in every worker. Publishes what is due and removes what nobody needs.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use shared::export::{JobId, OutputKey};
+use shared::fault::Fault;
+use shared::jobs::Chore;
+use shared::shutdown::Shutdown;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::Worker;
+
+/// How many jobs one look takes; what is left over is taken by the next look, or by another worker's janitor.
+const JOBS_A_LOOK: usize = 100;
+
+/// Looks for chores until somebody wishes to stop.
+pub async fn keep_house(worker: &Arc<Worker>, shutdown: &Shutdown) {
+    let mut ticks = interval(worker.limits.janitor);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reachable = true;
+    loop {
+        tokio::select! {
+            () = shutdown.wished() => return,
+            _ = ticks.tick() => {}
+        }
+        match look(worker).await {
+            Ok(()) => reachable = true,
+            // A store that is down for an hour is one line, not an hour of lines.
+            Err(fault) if reachable => {
+                warn!(%fault, "cannot look for due work");
+                reachable = false;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn look(worker: &Worker) -> Result<(), Fault> {
+    let now = worker.now();
+    let again = now + worker.limits.working_due;
+    for (job, chore) in worker.platform.jobs.chores(now, again, JOBS_A_LOOK).await? {
+        let done = match &chore {
+            Chore::Publish(tasks) => {
+                worker.metrics.republished.inc_by(tasks.len() as u64);
+                info!(job.id = %job, tasks = tasks.len(), "publishing due tasks of job {job}");
+                worker.publish_all(job, tasks).await;
+                Ok(())
+            }
+            Chore::Sweep => sweep(worker, job).await,
+            Chore::Remove => remove(worker, job).await,
+        };
+        if let Err(fault) = done {
+            warn!(job.id = %job, %fault, "cannot clean up after job {job} now; it is tried again");
+        }
+    }
+    Ok(())
+}
+
+/// Removes what attempts left behind that were killed or came second.
+async fn sweep(worker: &Worker, job: JobId) -> Result<(), Fault> {
+    let outputs = &worker.platform.outputs;
+    let named: HashSet<OutputKey> =
+        worker.platform.jobs.outputs(job).await?.into_iter().map(|output| output.key).collect();
+    outputs.abandon_uploads(job).await?;
+    let litter: Vec<OutputKey> = outputs.list(job).await?.into_iter().filter(|key| !named.contains(key)).collect();
+    outputs.remove(&litter).await?;
+    worker.platform.jobs.swept(job).await
+}
+
+async fn remove(worker: &Worker, job: JobId) -> Result<(), Fault> {
+    worker.platform.outputs.remove_job(job).await?;
+    worker.platform.jobs.remove(job).await?;
+    info!(job.id = %job, "removed job {job}");
+    Ok(())
+}

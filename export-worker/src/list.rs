@@ -1,0 +1,105 @@
+//! The task of the Group itself: one line, streamed member by member, however long.
+
+use shared::export::{Output, OutputKind};
+use shared::fhir::{Attribution, Issue, IssueCode, Member, Resource, ResourceKey, ResourceType, json};
+use shared::source::{ListHead, Stored};
+
+use crate::closure::{Closure, Referrer};
+use crate::execute::{Frame, TaskError};
+use crate::parts::Parts;
+
+/// Writes the Group, reports the members that name nobody, and follows what its head refers to (T1, T5, T7).
+pub async fn list(frame: &Frame<'_>) -> Result<Vec<Output>, TaskError> {
+    let mut parts = Parts::new(frame);
+    let walked = walk(frame, &mut parts).await;
+    parts.close(walked).await
+}
+
+async fn walk(frame: &Frame<'_>, parts: &mut Parts<'_>) -> Result<(), TaskError> {
+    let request = frame.request;
+    let id = request.list();
+    let Some(head) = frame.worker.platform.source.list(id, frame.as_of).await? else {
+        return Err(TaskError::GiveUp(format!("the attribution list Group/{id} is no longer there")));
+    };
+    let written = request.writes(ResourceType::GROUP) && request.is_new(head.last_updated);
+    let mut closure = Closure::new(frame);
+    if written {
+        parts.write(OutputKind::Output, ResourceType::GROUP, &head.before).await?;
+    }
+    members(frame, &head, written, &mut closure, parts).await?;
+    if written {
+        parts.write(OutputKind::Output, ResourceType::GROUP, &head.after).await?;
+        parts.end_line(OutputKind::Output, ResourceType::GROUP).await?;
+    }
+    let body = [&head.before[..], &head.after[..]].concat().into();
+    let resource = Resource { key: ResourceKey::new(ResourceType::GROUP, id.clone()), body };
+    let referrer = Referrer { joined: false, stored: Stored { resource, last_updated: head.last_updated } };
+    closure.follow(vec![referrer], parts).await
+}
+
+async fn members(
+    frame: &Frame<'_>,
+    head: &ListHead,
+    written: bool,
+    closure: &mut Closure<'_>,
+    parts: &mut Parts<'_>,
+) -> Result<(), TaskError> {
+    let id = frame.request.list();
+    let mut from = 0;
+    while from < head.members {
+        frame.check()?;
+        let page = frame.worker.platform.source.members(id, frame.as_of, from, frame.worker.limits.page_ids).await?;
+        if page.is_empty() {
+            return Err(TaskError::GiveUp(format!(
+                "the attribution list Group/{id} has {} members, but only {from} can be read",
+                head.members
+            )));
+        }
+        for (number, member) in (from..).zip(&page) {
+            if written {
+                if number > 0 {
+                    parts.write(OutputKind::Output, ResourceType::GROUP, b",").await?;
+                }
+                parts.write(OutputKind::Output, ResourceType::GROUP, member).await?;
+            }
+            examine(frame, number, member, closure, parts).await?;
+        }
+        closure.report(parts).await?;
+        from += page.len() as u64;
+    }
+    Ok(())
+}
+
+/// A member that names nobody is in no slice, so this is where it is accounted for.
+async fn examine(
+    frame: &Frame<'_>,
+    number: u64,
+    member: &[u8],
+    closure: &mut Closure<'_>,
+    parts: &mut Parts<'_>,
+) -> Result<(), TaskError> {
+    let list = frame.request.list();
+    let read = std::str::from_utf8(member).map_err(|error| error.to_string());
+    let member = match read.and_then(|text| Member::read(text).map_err(|error| json::reason(&error))) {
+        Ok(member) => member,
+        Err(reason) => {
+            let issue = Issue::warning(
+                IssueCode::Structure,
+                format!("Group/{list}: member[{number}] cannot be read: {reason}"),
+            );
+            return parts.problem(&issue.at(format!("Group.member[{number}]"))).await;
+        }
+    };
+    if !member.has_entity() {
+        let issue = Issue::warning(
+            IssueCode::Required,
+            format!("Group/{list}: member[{number}] has no entity, so it names nobody"),
+        );
+        parts.problem(&issue.at(format!("Group.member[{number}].entity"))).await?;
+    }
+    for (way, reference) in &member.references {
+        debug_assert!(Attribution::ALL.contains(way));
+        closure.note(way.path(), reference);
+    }
+    Ok(())
+}

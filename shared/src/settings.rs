@@ -1,0 +1,340 @@
+//! Every setting on one page: what it is called, what it means, what it is when nobody says.
+//!
+//! Settings come from an optional TOML file (named by `ATR_CONFIG`) and from variables `ATR_<NAME>`, which win. A setting
+//! that is wrong or unknown stops the start with one line that names it. Units stand in the names.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::{Config, Environment, File, FileFormat};
+use serde::Deserialize;
+use thiserror::Error;
+use url::Url;
+
+/// The settings of both services; each uses the part that it needs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// `ATR_LISTEN`: the address of the API.
+    pub listen: String,
+    /// `ATR_ADMIN_LISTEN`: the address of `/metrics` and `/health`; not for the outside.
+    pub admin_listen: String,
+    /// `ATR_PUBLIC_URL`: the FHIR base as clients see it, with its path; all URLs in answers begin with it.
+    pub public_url: String,
+    /// `ATR_OWN_URLS`: further base URLs, separated by commas, under which the data refers to this server's resources.
+    pub own_urls: String,
+    /// `ATR_JOBS_URL`: the job store, `redis://…` or `rediss://…`.
+    pub jobs_url: String,
+    /// `ATR_QUEUE_URL`: the task queue, `amqp://…` or `amqps://…`.
+    pub queue_url: String,
+    /// `ATR_SOURCE_URL`: the payer's data, `postgres://…`.
+    pub source_url: String,
+    /// `ATR_OUTPUTS_URL`: the object store, `s3://bucket/prefix?endpoint=…&region=…&path_style=true`.
+    pub outputs_url: String,
+    /// `ATR_NAMESPACE`: prefixes keys, queues and objects, so that several systems share one set of servers.
+    pub namespace: String,
+    /// `ATR_LINKS`: how clients download.
+    pub links: Links,
+    /// `ATR_ACCESS`: who may call.
+    pub access: Option<Access>,
+    /// `ATR_LINK_SECONDS`: how long a signed link in a manifest is good for; each poll signs new ones.
+    pub link_seconds: u64,
+    /// `ATR_RETENTION_SECONDS`: how long the files of a completed job, and the record of a failed one, are kept.
+    pub retention_seconds: u64,
+    /// `ATR_SLICE_IDS`: how many ids of one type a task takes; as a rule, the resources in a file.
+    pub slice_ids: u64,
+    /// `ATR_PAGE_IDS`: how many resources a worker reads from the source at a time.
+    pub page_ids: u32,
+    /// `ATR_FILE_BYTES`: a file that has grown to this size is followed by another.
+    pub file_bytes: u64,
+    /// `ATR_PART_BYTES`: the size of a part of a multipart upload, 5 MiB or more.
+    pub part_bytes: usize,
+    /// `ATR_WINDOW`: how many tasks of one job may be on the queue at a time.
+    pub window: u32,
+    /// `ATR_PERMITS`: how many tasks a worker works on at a time.
+    pub permits: u16,
+    /// `ATR_TASK_ATTEMPTS`: how often a task is started before its job fails.
+    pub task_attempts: u32,
+    /// `ATR_UNPUBLISHED_DUE_SECONDS`: when a recorded task is published again that nobody has published.
+    pub unpublished_due_seconds: u64,
+    /// `ATR_PUBLISHED_DUE_SECONDS`: when a published task is published again that nobody has started.
+    pub published_due_seconds: u64,
+    /// `ATR_WORKING_DUE_SECONDS`: when a started task is published again whose worker has not been heard of.
+    pub working_due_seconds: u64,
+    /// `ATR_JANITOR_SECONDS`: how often a worker looks for due work.
+    pub janitor_seconds: u64,
+    /// `ATR_SOURCE_CONNECTIONS`: how many connections a process opens to the source.
+    pub source_connections: usize,
+    /// `ATR_CALL_SECONDS`: how long one call of Redis, RabbitMQ or PostgreSQL may take.
+    pub call_seconds: u64,
+    /// `ATR_UPLOAD_SECONDS`: how long the upload of one part may take.
+    pub upload_seconds: u64,
+    /// `ATR_BODY_BYTES`: the longest request body that the API reads.
+    pub body_bytes: usize,
+    /// `ATR_GRACE_SECONDS`: how long a service that is told to stop finishes what it has begun.
+    pub grace_seconds: u64,
+    /// `ATR_LOG`: what is logged, as a filter of `tracing`: `info`, `warn,export_worker=debug`.
+    pub log: String,
+    /// `ATR_LOG_FORMAT`: how it is logged.
+    pub log_format: LogFormat,
+}
+
+/// How clients download files (standards §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Links {
+    /// Pre-signed links to the object store; `requiresAccessToken` is false.
+    Signed,
+    /// Links to the API, which checks the caller and redirects; `requiresAccessToken` is true, as ATR asks for.
+    Gated,
+}
+
+/// Who may call the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Everybody who can reach it: for a laptop, or behind a gateway that checks.
+    Open,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            admin_listen: "127.0.0.1:9464".to_owned(),
+            public_url: String::new(),
+            own_urls: String::new(),
+            jobs_url: String::new(),
+            queue_url: String::new(),
+            source_url: String::new(),
+            outputs_url: String::new(),
+            namespace: "atr".to_owned(),
+            links: Links::Signed,
+            access: None,
+            link_seconds: 3_600,
+            retention_seconds: 86_400,
+            slice_ids: 50_000,
+            page_ids: 2_000,
+            file_bytes: 1 << 30,
+            part_bytes: 8 << 20,
+            window: 4,
+            permits: 2,
+            task_attempts: 5,
+            unpublished_due_seconds: 10,
+            published_due_seconds: 300,
+            working_due_seconds: 30,
+            janitor_seconds: 1,
+            source_connections: 8,
+            call_seconds: 10,
+            upload_seconds: 60,
+            body_bytes: 1 << 20,
+            grace_seconds: 25,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// A setting that the program cannot start with; one line that names it.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct WrongSetting(String);
+
+impl WrongSetting {
+    /// What is wrong with the setting of this name (as in the file: `public_url`).
+    pub fn of(name: &str, what: impl fmt::Display) -> Self {
+        Self(format!("wrong setting ATR_{}: {what}", name.to_uppercase()))
+    }
+}
+
+impl Settings {
+    /// Reads the settings of this process: the file that `ATR_CONFIG` names, if any, then the variables `ATR_*`.
+    pub fn read() -> Result<Self, WrongSetting> {
+        // A variable that is not UTF-8 cannot be one of ours to take, but it can be one of ours to complain about.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("ATR_"))?;
+            Some((name, value.to_string_lossy().into_owned()))
+        });
+        Self::from_variables(variables)
+    }
+
+    /// Reads the settings from variables `ATR_*`; others are passed over.
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, WrongSetting> {
+        let mut variables: std::collections::HashMap<String, String> = variables.into_iter().collect();
+        let file = variables.remove("ATR_CONFIG").map(PathBuf::from);
+        let mut builder = Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(File::from(file).format(FileFormat::Toml));
+        }
+        // `try_parsing` would turn a password `0123` into the number 123; serde reads numbers from text all the same.
+        let environment =
+            Environment::with_prefix("ATR").prefix_separator("_").try_parsing(false).source(Some(variables));
+        let config = builder
+            .add_source(environment)
+            .build()
+            .map_err(|error| WrongSetting(format!("cannot read the settings: {error}")))?;
+        let settings: Self = config.try_deserialize().map_err(|error| WrongSetting(describe(&error)))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), WrongSetting> {
+        let at_least_one = [
+            ("link_seconds", self.link_seconds),
+            ("retention_seconds", self.retention_seconds),
+            ("slice_ids", self.slice_ids),
+            ("page_ids", u64::from(self.page_ids)),
+            ("file_bytes", self.file_bytes),
+            ("window", u64::from(self.window)),
+            ("permits", u64::from(self.permits)),
+            ("task_attempts", u64::from(self.task_attempts)),
+            ("unpublished_due_seconds", self.unpublished_due_seconds),
+            ("published_due_seconds", self.published_due_seconds),
+            ("working_due_seconds", self.working_due_seconds),
+            ("janitor_seconds", self.janitor_seconds),
+            ("source_connections", self.source_connections as u64),
+            ("call_seconds", self.call_seconds),
+            ("upload_seconds", self.upload_seconds),
+            ("body_bytes", self.body_bytes as u64),
+            ("grace_seconds", self.grace_seconds),
+        ];
+        for (name, value) in at_least_one {
+            if value == 0 {
+                return Err(WrongSetting::of(name, "it must be 1 or more"));
+            }
+        }
+        if self.part_bytes < 5 << 20 {
+            return Err(WrongSetting::of("part_bytes", "S3 takes no part under 5 MiB (5242880)"));
+        }
+        if self.namespace.is_empty()
+            || !self.namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        {
+            return Err(WrongSetting::of("namespace", "it is made of letters, digits, '-' and '_'"));
+        }
+        self.public_base().map(|_| ())
+    }
+
+    /// The FHIR base as clients see it, without a slash at the end. Without a setting, the listen address and `/fhir`.
+    pub fn public_base(&self) -> Result<Url, WrongSetting> {
+        let wrong = |what: &dyn fmt::Display| WrongSetting::of("public_url", what);
+        let text =
+            if self.public_url.is_empty() { format!("http://{}/fhir", self.listen) } else { self.public_url.clone() };
+        let url = Url::parse(text.trim_end_matches('/')).map_err(|error| wrong(&error))?;
+        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
+            return Err(wrong(&"it must be http(s)://host/path, without a user, a query or a fragment"));
+        }
+        Ok(url)
+    }
+
+    /// The base URLs that absolute references to this server's own resources begin with.
+    pub fn own_bases(&self) -> Result<crate::fhir::OwnBases, WrongSetting> {
+        let public = self.public_base()?.to_string();
+        let others = self.own_urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
+        Ok(crate::fhir::OwnBases::new(std::iter::once(public).chain(others)))
+    }
+
+    /// A number of seconds of these settings as a duration.
+    #[must_use]
+    pub fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+}
+
+/// One line that names the setting. The values themselves may be secrets and are left out.
+fn describe(error: &config::ConfigError) -> String {
+    let name_of = |text: &str| format!("ATR_{}", text.to_uppercase());
+    let text = error.to_string();
+    if let Some(name) = text.split('`').nth(1).filter(|_| text.contains("unknown field")) {
+        return format!("unknown setting {}: there is none of this name (in a file: `{name}`)", name_of(name));
+    }
+    match error {
+        config::ConfigError::At { error, key, .. } => {
+            let key = key.as_deref().unwrap_or_default();
+            format!("wrong setting {}: {}", name_of(key), expected(&error.to_string()))
+        }
+        config::ConfigError::Type { key, expected, .. } => {
+            format!("wrong setting {}: it must be {expected}", name_of(key.as_deref().unwrap_or_default()))
+        }
+        _ => format!("wrong setting: {}", expected(&text)),
+    }
+}
+
+/// The end of serde's sentence, which says what a value should have been; its beginning repeats the value.
+fn expected(text: &str) -> String {
+    text.find("expected").map_or_else(
+        || "it has another form than it should have".to_owned(),
+        |at| format!("it must be {}", text[at + 8..].trim()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::from_variables(variables).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_variables_every_setting_has_its_default() {
+        let settings = read(&[]).expect("the defaults are valid");
+        assert_eq!(settings.public_base().map(String::from), Ok("http://127.0.0.1:8080/fhir".to_owned()));
+    }
+
+    #[test]
+    fn variables_are_read_as_text_numbers_and_words() {
+        let settings = read(&[
+            ("ATR_LISTEN", "0.0.0.0:80"),
+            ("ATR_PERMITS", "7"),
+            ("ATR_LINKS", "gated"),
+            ("ATR_ACCESS", "open"),
+            ("ATR_QUEUE_URL", "amqp://u:0123@h"),
+            ("ATR_PUBLIC_URL", "https://api.example.org/r4/"),
+        ])
+        .expect("they are valid");
+        assert_eq!((settings.permits, settings.links, settings.access), (7, Links::Gated, Some(Access::Open)));
+        assert_eq!(settings.queue_url, "amqp://u:0123@h");
+        assert_eq!(settings.public_base().map(String::from), Ok("https://api.example.org/r4".to_owned()));
+    }
+
+    #[test]
+    fn a_wrong_or_unknown_setting_is_named_in_one_line() {
+        for (name, value, part) in [
+            ("ATR_PERMITS", "many", "ATR_PERMITS"),
+            ("ATR_PERMITS", "0", "ATR_PERMITS"),
+            ("ATR_LINKS", "loose", "ATR_LINKS"),
+            ("ATR_PUBLIC_URL", "ftp://x", "ATR_PUBLIC_URL"),
+            ("ATR_PUBLIC_URL", "not a url", "ATR_PUBLIC_URL"),
+            ("ATR_PREMITS", "7", "ATR_PREMITS"),
+            ("ATR_NAMESPACE", "a b", "ATR_NAMESPACE"),
+            ("ATR_PART_BYTES", "10", "ATR_PART_BYTES"),
+            ("ATR_CONFIG", "/nowhere.toml", "/nowhere.toml"),
+            ("ATR_ACCESS", "yes", "ATR_ACCESS"),
+        ] {
+            let line = read(&[(name, value)]).expect_err(name);
+            assert!(line.contains(part) && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_and_variables_win() {
+        let file = std::env::temp_dir().join(format!("atr-settings-{}.toml", uuid::Uuid::new_v4()));
+        std::fs::write(&file, "permits = 3\nwindow = 9\n").expect("the folder for temporary files can be written to");
+        let settings = read(&[("ATR_CONFIG", &file.to_string_lossy()), ("ATR_WINDOW", "2")]);
+        std::fs::remove_file(&file).expect("it was written just now");
+        assert_eq!(settings.map(|settings| (settings.permits, settings.window)), Ok((3, 2)));
+    }
+}
