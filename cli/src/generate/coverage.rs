@@ -45,7 +45,9 @@ pub fn coverage(
             );
         });
         line.text("status", "active");
-        line.concept("type", kind(household));
+        if household.pays_self || draw.per_mille(300) {
+            line.concept("type", kind(household));
+        }
         match household.holder {
             Holder::Unsaid => {}
             Holder::Employer(index) => line.reference("policyHolder", population.employer(index)),
@@ -85,12 +87,7 @@ pub fn coverage(
         line.list("payor", |line| line.entry(|line| line.refer(payor)));
         classes(line, household, draw);
         line.bare("order", if second { 2 } else { 1 });
-        line.text(
-            "network",
-            format_args!("{} network {}", household.place.state, draw.between(1, 9)),
-        );
         costs(line, draw);
-        line.bare("subrogation", draw.per_mille(20));
     });
 }
 
@@ -144,29 +141,35 @@ fn costs(line: &mut Line, draw: &mut Draw) {
     let visit = draw.pick(&["10.00", "15.00", "20.00", "25.00", "30.50", "0.00"]);
     let share = draw.pick(&["1.10", "10.00", "12.50", "20.0", "0.50"]);
     let deductible = draw.pick(&["500.00", "1500.00", "2750.50", "6000.00"]);
+    let (has_share, has_deductible) = (draw.per_mille(250), draw.per_mille(250));
     line.list("costToBeneficiary", |line| {
         line.entry(|line| {
             line.concept("type", code(COPAY_TYPES, "gpvisit", "GP Office Visit"));
-            line.object("valueMoney", |line| {
-                line.bare("value", visit);
-                line.text("currency", "USD");
-            });
+            money(line, visit);
         });
-        line.entry(|line| {
-            line.concept("type", code(COPAY_TYPES, "copaypct", "Copay Percentage"));
-            line.object("valueQuantity", |line| {
-                line.bare("value", share);
-                line.text("unit", "%");
-                line.text("system", "http://unitsofmeasure.org");
-                line.text("code", "%");
+        if has_share {
+            line.entry(|line| {
+                line.concept("type", code(COPAY_TYPES, "copaypct", "Copay Percentage"));
+                line.object("valueQuantity", |line| {
+                    line.bare("value", share);
+                    line.text("unit", "%");
+                    line.text("system", "http://unitsofmeasure.org");
+                    line.text("code", "%");
+                });
             });
-        });
-        line.entry(|line| {
-            line.concept("type", code(COPAY_TYPES, "deductible", "Deductible"));
-            line.object("valueMoney", |line| {
-                line.bare("value", deductible);
-                line.text("currency", "USD");
+        }
+        if has_deductible {
+            line.entry(|line| {
+                line.concept("type", code(COPAY_TYPES, "deductible", "Deductible"));
+                money(line, deductible);
             });
-        });
+        }
+    });
+}
+
+fn money(line: &mut Line, dollars: &str) {
+    line.object("valueMoney", |line| {
+        line.bare("value", dollars);
+        line.text("currency", "USD");
     });
 }

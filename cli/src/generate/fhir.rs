@@ -203,7 +203,6 @@ impl Line {
     /// An identifier, in a list of identifiers.
     pub fn identifier(&mut self, kind: Coding, system: &'static str, value: impl Display) {
         self.entry(|line| {
-            line.text("use", "official");
             line.concept("type", kind);
             line.text("system", system);
             line.text("value", value);

@@ -5,12 +5,13 @@
 
 use super::draw::{Draw, Purpose};
 use super::fhir::{Coding, Date, LANGUAGES, atr, code, identifier_type, us_core};
-use super::household::{Household, Part, Scheme, position};
+use super::household::{Household, Kind, Part, Scheme, position};
 use super::json::Line;
 use super::names::{HISPANIC, NOT_HISPANIC, OTHER_RACES, Origin, Surname};
 use super::population::{Population, Resource};
 
 const MARITAL_STATUS: &str = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus";
+const ENGLISH: &str = "English (Region=United States)";
 const ROLES: &str = "http://terminology.hl7.org/CodeSystem/v3-RoleCode";
 const CONTACT_ROLES: &str = "http://terminology.hl7.org/CodeSystem/v2-0131";
 /// Where the payer's own numbers for members are from.
@@ -23,7 +24,7 @@ pub struct Person {
     pub number: u64,
     /// What they are to the household's subscriber.
     pub part: Part,
-    /// Whether FHIR's `gender` is `female`; a few are `other` or `unknown`, see [`Person::gender`].
+    /// Whether FHIR's `gender` is `female`; a few are `other`, see [`Person::gender`].
     pub female: bool,
     /// First given name.
     pub given: &'static str,
@@ -175,10 +176,11 @@ impl Person {
     /// `"telecom":[…]`: 555-01xx and example.com are kept free for made-up people.
     fn telecoms(&self, line: &mut Line, area: &str, draw: &mut Draw) {
         let (home, mobile) = (draw.below(100), draw.below(100));
+        let has_mobile = self.age() > 11 && draw.per_mille(500);
         let mail = self.age() > 15 && draw.per_mille(700);
         line.list("telecom", |line| {
             line.telecom("phone", format_args!("({area}) 555-01{home:02}"), "home");
-            if self.age() > 11 {
+            if has_mobile {
                 line.telecom(
                     "phone",
                     format_args!("+1 {area} 555 01{mobile:02}"),
@@ -204,6 +206,7 @@ impl Person {
             None
         };
         let other = other.filter(|other| other.code != race.code);
+        let is_sex_known = draw.per_mille(400);
         let ethnicity = if self.origin.hispanic {
             HISPANIC
         } else {
@@ -236,7 +239,9 @@ impl Person {
                     line.extension("text", |line| line.text("valueString", ethnicity.display));
                 });
             });
-            line.extension(us_core!("us-core-sex"), |line| line.text("valueCode", sex));
+            if is_sex_known {
+                line.extension(us_core!("us-core-sex"), |line| line.text("valueCode", sex));
+            }
         });
     }
 }
@@ -258,7 +263,6 @@ fn address(line: &mut Line, household: &Household, draw: &mut Draw) {
     line.list("address", |line| {
         line.entry(|line| {
             line.text("use", "home");
-            line.text("type", "both");
             line.list("line", |line| {
                 line.item(format_args!("{} {}", household.house, household.street));
                 if let Some(apartment) = apartment {
@@ -316,10 +320,13 @@ pub fn patient(line: &mut Line, population: &Population, household: &Household, 
         line.text("birthDate", person.born);
         match person.died {
             Some(died) => line.text("deceasedDateTime", died),
-            None => line.bare("deceasedBoolean", false),
+            None if draw.per_mille(300) => line.bare("deceasedBoolean", false),
+            None => {}
         }
         address(line, household, draw);
-        line.concept("maritalStatus", marital_status(household, &person, draw));
+        if let Some(status) = marital_status(household, &person, draw) {
+            line.concept("maritalStatus", status);
+        }
         communication(line, &person, draw);
         // A general practitioner leads an export nowhere: half of them are spare ones, which a walk that goes too far shows.
         if draw.per_mille(300) {
@@ -340,8 +347,7 @@ pub fn patient(line: &mut Line, population: &Population, household: &Household, 
 
 fn identifiers(line: &mut Line, household: &Household, person: &Person, draw: &mut Draw) {
     let number = person.number;
-    let records = draw.between(1, 2);
-    let record = draw.below(10_000_000);
+    let records = draw.weighted(&[(0, 45), (1, 45), (2, 10)]);
     let social_security = draw.per_mille(30);
     line.list("identifier", |line| {
         line.identifier(
@@ -357,7 +363,7 @@ fn identifiers(line: &mut Line, household: &Household, person: &Person, draw: &m
             line.identifier(
                 identifier_type("MR", "Medical Record Number"),
                 system,
-                format_args!("smart-{record:07}"),
+                format_args!("MR{:07}", draw.below(10_000_000)),
             );
         }
         if household.scheme == Scheme::Medicare {
@@ -389,38 +395,39 @@ fn identifiers(line: &mut Line, household: &Household, person: &Person, draw: &m
     });
 }
 
-fn marital_status(household: &Household, person: &Person, draw: &mut Draw) -> Coding {
-    let married = code(MARITAL_STATUS, "M", "Married");
-    match (person.part, draw.below(100)) {
-        (Part::Spouse, _) => married,
-        (Part::Subscriber, _) if household.has_spouse && household.members > 1 => married,
-        (Part::Subscriber, 0..20) => code(MARITAL_STATUS, "D", "Divorced"),
-        (Part::Subscriber, 20..30) if person.age() > 60 => code(MARITAL_STATUS, "W", "Widowed"),
-        _ => code(MARITAL_STATUS, "S", "Never Married"),
-    }
+/// Said of adults, and not of all of them.
+fn marital_status(household: &Household, person: &Person, draw: &mut Draw) -> Option<Coding> {
+    let is_head = person.part == Part::Subscriber;
+    let has_spouse = household.kind != Kind::Single && household.has_spouse;
+    let (name, display) = match draw.below(100) {
+        _ if person.age() < 18 => return None,
+        _ if person.part == Part::Spouse || (is_head && has_spouse) => ("M", "Married"),
+        0..20 if is_head => ("D", "Divorced"),
+        20..40 if is_head && person.age() > 60 => ("W", "Widowed"),
+        0..70 => ("S", "Never Married"),
+        _ => return None,
+    };
+    Some(code(MARITAL_STATUS, name, display))
 }
 
+/// `"communication":[…]`: of those who speak English only, most leave it unsaid.
 fn communication(line: &mut Line, person: &Person, draw: &mut Draw) {
     let prefers_other = draw.per_mille(300);
-    line.list("communication", |line| {
-        let language = |line: &mut Line, name, display, preferred: bool| {
-            line.entry(|line| {
-                line.concept("language", code(LANGUAGES, name, display));
-                line.bare("preferred", preferred);
-            });
-        };
-        if let Some((name, display)) = person.origin.language {
-            language(line, name, display, prefers_other);
-            language(
-                line,
-                "en-US",
-                "English (Region=United States)",
-                !prefers_other,
-            );
-        } else {
-            language(line, "en-US", "English (Region=United States)", true);
-        }
-    });
+    let is_said = draw.per_mille(400);
+    let spoken = |line: &mut Line, name, display, preferred: bool| {
+        line.entry(|line| {
+            line.concept("language", code(LANGUAGES, name, display));
+            line.bare("preferred", preferred);
+        });
+    };
+    match person.origin.language {
+        Some((name, display)) if prefers_other || is_said => line.list("communication", |line| {
+            spoken(line, name, display, prefers_other);
+            spoken(line, "en-US", ENGLISH, !prefers_other);
+        }),
+        None if is_said => line.list("communication", |line| spoken(line, "en-US", ENGLISH, true)),
+        _ => {}
+    }
 }
 
 /// Writes the `RelatedPerson` at `position` of the household, who is related to a member of it.

@@ -366,6 +366,9 @@ fn texts_that_a_careless_export_would_spoil_occur_among_a_thousand_members() {
     for text in [
         r#""value":25.00,"#,
         r#""value":1.10,"#,
+        r#""communication":["#,
+        r#""maritalStatus":"#,
+        "us-core-sex",
         r#""longitude":-95.9920,"#,
         "O'",
         "García",
@@ -389,7 +392,7 @@ const REQUIRED: [(Resource, &[&str]); 8] = [
         "/identifier/2/value", "/type", "/actual", "/quantity", "/managingEntity/reference",
         "/characteristic/0/valueReference/reference", "/member/0/entity/reference", "/member/0/period/start"]),
     (Resource::Patient, &["/identifier/0/type/coding/0/code", "/identifier/0/system", "/identifier/0/value", "/name/0/family",
-        "/name/0/given/0", "/gender", "/birthDate", "/address/0/district", "/communication/0/language"]),
+        "/name/0/given/0", "/gender", "/birthDate", "/address/0/district"]),
     (Resource::Coverage, &["/extension/0/valueCodeableConcept/coding/0/code", "/identifier/0/value", "/status", "/subscriberId",
         "/beneficiary/reference", "/relationship", "/period/start", "/payor/0/reference", "/class/0/value",
         "/costToBeneficiary/0/valueMoney/value"]),
