@@ -5,7 +5,8 @@
 //!
 //! # The population
 //!
-//! About 2.3 resources a member, Patients of 1.8 kB and Coverages of 1.7 kB. Shares are of what the line is about; `N` is the number of members.
+//! About 2.3 resources a member, Patients and Coverages of 1.8 kB. Shares are of what the line is about; `N` is the number of
+//! members.
 //!
 //! | what | how many |
 //! |---|---|
@@ -32,9 +33,9 @@
 //!
 //! # Reading order
 //!
-//! `population` (how many, ids), `household` (who belongs together), `membership` (what a member is to the list), then the
-//! resources: `list`, `people`, `coverage`, `providers`. Below them `fhir`, `json`, `names`, `draw`; beside them
-//! `folder`.
+//! `population` (how many, ids), `household` and `person` (who belongs together, who they are), `membership` (what a member is
+//! to the list), then the resources: `list`, `patient`, `related_person`, `coverage`, `providers`. Below them `fhir`, `json`,
+//! `names`, `draw`; beside them `folder`.
 
 mod coverage;
 mod draw;
@@ -45,9 +46,11 @@ mod json;
 mod list;
 mod membership;
 mod names;
-mod people;
+mod patient;
+mod person;
 mod population;
 mod providers;
+mod related_person;
 #[cfg(test)]
 mod tests;
 
@@ -297,8 +300,8 @@ impl<F: FnMut(u64)> Run<F> {
         position: u64,
     ) -> Result<(), Error> {
         self.put(resource, |line, population| match resource {
-            Resource::Patient => people::patient(line, population, household, position),
-            _ => people::related_person(line, population, household, position),
+            Resource::Patient => patient::patient(line, population, household, position),
+            _ => related_person::related_person(line, population, household, position),
         })
     }
 

@@ -4,7 +4,7 @@ use super::draw::{Draw, Purpose};
 use super::fhir::{Coding, Date, atr, code, identifier_type};
 use super::household::{Holder, Household, Part, Scheme, position};
 use super::json::Line;
-use super::people::MEMBER_NUMBERS;
+use super::patient::MEMBER_NUMBERS;
 use super::population::Population;
 
 const CLASSES: &str = "http://terminology.hl7.org/CodeSystem/coverage-class";

@@ -6,7 +6,7 @@
 use super::draw::{Draw, Purpose};
 use super::fhir::Date;
 use super::household::{Household, Kind, Scheme, position};
-use super::people::Person;
+use super::person::Person;
 use super::population::{Id, Population, Resource};
 
 /// How an entry differs from the last version of the list.
