@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::status::find;
 
 /// How long a link is good for that a gated download is sent on to.
-const REDIRECT_LIFETIME: Duration = Duration::from_secs(300);
+const REDIRECT_LIFETIME: Duration = Duration::from_mins(5);
 
 /// The name of a file below its polling location.
 pub fn name_of(key: &OutputKey) -> String {

@@ -15,7 +15,7 @@ pub const JOBS: &str = "export";
 pub fn configure(app: &mut web::ServiceConfig, base: &str) {
     let base = base.trim_end_matches('/');
     let path = |rest: &str| format!("{base}/{rest}");
-    let only = |methods: &'static str| web::to(move |request: HttpRequest| not_allowed(request, methods));
+    let only = |methods: &'static str| web::to(move |request: HttpRequest| std::future::ready(not_allowed(&request, methods)));
     app.service(
         web::resource([path("Group/{list}/$export"), path("Group/{list}/$davinci-data-export")])
             .get(kick_off::by_query)
@@ -38,7 +38,7 @@ async fn no_route(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Err(ApiError::NoRoute { path: request.path().to_owned() })
 }
 
-async fn not_allowed(request: HttpRequest, allowed: &'static str) -> Result<HttpResponse, ApiError> {
+fn not_allowed(request: &HttpRequest, allowed: &'static str) -> Result<HttpResponse, ApiError> {
     Err(ApiError::MethodNotAllowed { method: request.method().to_string(), allowed })
 }
 

@@ -126,7 +126,7 @@ pub enum Error {
 
 /// Writes the data files; the module's text says what is in them.
 ///
-/// A run that is interrupted leaves `generated.json` with `"complete": false` and files named `*.partial`; the next run removes
+/// A run that is interrupted leaves `generated.marker` with `"complete": false` and files named `*.partial`; the next run removes
 /// them. Fails with [`Error::Foreign`] and leaves all as it is if the folder holds anything that is not from an earlier run.
 ///
 /// `progress` is called now and then with the number of resources written so far. The counts that come back are exact.

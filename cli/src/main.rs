@@ -1,2 +1,8 @@
-//! x
-fn main() {}
+//! The program `atr`.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    atr::run().await
+}

@@ -5,3 +5,5 @@
 
 mod contract;
 mod harness;
+mod oracle;
+mod simulation;

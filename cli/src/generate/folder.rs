@@ -1,4 +1,4 @@
-//! The folder that is written: one NDJSON file for each type, and `generated.json`, which says what the folder holds.
+//! The folder that is written: one NDJSON file for each type, and `generated.marker`, which says what the folder holds.
 //!
 //! A run marks the folder as incomplete, removes what an earlier run left, writes `Patient.ndjson.partial` and so on, and only
 //! when all of them are whole gives them their names and marks the folder as complete. So a run that was interrupted shows itself
@@ -12,7 +12,7 @@ use super::population::Resource;
 use super::{Error, Generated, Settings};
 
 /// The file that says that a folder is the generator's.
-pub const MARK: &str = "generated.json";
+pub const MARK: &str = "generated.marker";
 
 const BUFFER_BYTES: usize = 256 * 1024;
 

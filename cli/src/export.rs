@@ -1,0 +1,158 @@
+//! A client of the export API: kick-off, poll, download.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use futures_util::StreamExt;
+use indicatif::ProgressBar;
+use reqwest::header::{CONTENT_LOCATION, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode};
+use serde::Deserialize;
+use tokio::fs::{self, File};
+use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::time::sleep;
+
+use crate::arguments::ExportArguments;
+use crate::progress;
+
+/// The longest that a poll waits, whatever `Retry-After` says.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What an export brought.
+pub struct Exported {
+    /// The kick-off URL.
+    pub kick_off: String,
+    /// The polling location.
+    pub polling: String,
+    /// The downloaded files.
+    pub files: Vec<Downloaded>,
+}
+
+/// A downloaded file.
+pub struct Downloaded {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// Where it came from.
+    pub url: String,
+    /// Its lines.
+    pub lines: u64,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    output: Vec<Item>,
+    #[serde(default)]
+    error: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    r#type: String,
+    url: String,
+    count: u64,
+}
+
+/// Exports a list and downloads its files into a folder.
+pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
+    let client = Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(60)).build()?;
+    let mut query = Vec::new();
+    query.extend(arguments.types.as_ref().map(|types| ("_type", types)));
+    query.extend(arguments.since.as_ref().map(|since| ("_since", since)));
+    let server = arguments.server.trim_end_matches('/');
+    let kick_off = format!("{server}/Group/{}/$davinci-data-export", arguments.list);
+
+    let request = client.get(&kick_off).query(&query).header("Accept", "application/fhir+json").header("Prefer", "respond-async");
+    let response = request.send().await.with_context(|| format!("cannot reach {server}"))?;
+    if response.status() != StatusCode::ACCEPTED {
+        return Err(refused("the kick-off", response).await);
+    }
+    let location = response.headers().get(CONTENT_LOCATION).and_then(|value| value.to_str().ok());
+    let polling = location.ok_or_else(|| anyhow!("the server's 202 has no Content-Location"))?.to_owned();
+
+    let bar = progress::percent("exporting");
+    let manifest = poll(&client, &polling, &bar).await?;
+    bar.finish_and_clear();
+    let files = download(&client, manifest, &arguments.out).await?;
+    Ok(Exported { kick_off, polling, files })
+}
+
+async fn poll(client: &Client, polling: &str, bar: &ProgressBar) -> anyhow::Result<Manifest> {
+    loop {
+        let response = client.get(polling).header("Accept", "application/json").send().await?;
+        match response.status() {
+            StatusCode::OK => return response.json().await.context("the manifest cannot be read"),
+            StatusCode::ACCEPTED => {
+                let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let words = header("X-Progress");
+                let percent = words.split_once('%').and_then(|(percent, _)| percent.parse().ok()).unwrap_or(0);
+                bar.set_position(percent);
+                bar.set_prefix(words.split_once(": ").map_or(words, |(_, rest)| rest).to_owned());
+                sleep(pause(header(RETRY_AFTER.as_str()))).await;
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => sleep(Duration::from_secs(5)).await,
+            _ => return Err(refused("the export", response).await),
+        }
+    }
+}
+
+/// The server's word is an upper bound: a small export is done long before a whole second is over.
+fn pause(retry_after: &str) -> Duration {
+    match retry_after.parse() {
+        Ok(0 | 1) => Duration::from_millis(100),
+        Ok(seconds) => Duration::from_secs(seconds).min(LONGEST_PAUSE),
+        Err(_) => Duration::from_secs(1),
+    }
+}
+
+async fn download(client: &Client, manifest: Manifest, out: &Path) -> anyhow::Result<Vec<Downloaded>> {
+    fs::create_dir_all(out).await.with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let mut files: Vec<Downloaded> = Vec::new();
+    let items = manifest.output.into_iter().chain(manifest.error);
+    for (number, Item { r#type, url, count }) in items.enumerate() {
+        // The type is somebody else's text and becomes a part of a path.
+        if !r#type.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            bail!("the manifest names a type that is no resource type");
+        }
+        let path = out.join(format!("{type}.{number:05}.ndjson"));
+        fetch(client, &url, &path, &r#type).await?;
+        files.push(Downloaded { path, url, lines: count });
+    }
+    Ok(files)
+}
+
+async fn fetch(client: &Client, url: &str, path: &Path, what: &str) -> anyhow::Result<()> {
+    let response = client.get(url).header("Accept", "application/fhir+ndjson").send().await?;
+    if response.status() != StatusCode::OK {
+        return Err(refused("a download", response).await);
+    }
+    let bar = progress::bytes("downloading", response.content_length().unwrap_or(0));
+    let writing = || format!("cannot write {}", path.display());
+    let mut file = BufWriter::new(File::create(path).await.with_context(writing)?);
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.with_context(|| format!("the download of a {what} file broke off"))?;
+        file.write_all(&chunk).await.with_context(writing)?;
+        bar.inc(chunk.len() as u64);
+    }
+    file.flush().await.with_context(writing)?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// What the server said, in its own words where it has some.
+async fn refused(what: &str, response: Response) -> anyhow::Error {
+    #[derive(Deserialize)]
+    struct Issue {
+        #[serde(default)]
+        diagnostics: String,
+    }
+    #[derive(Deserialize)]
+    struct Outcome {
+        issue: Vec<Issue>,
+    }
+    let status = response.status();
+    let outcome: Option<Outcome> = response.json().await.ok();
+    let words = outcome.and_then(|outcome| outcome.issue.into_iter().next()).map(|issue| issue.diagnostics).unwrap_or_default();
+    anyhow!("{what} was answered with {status}: {words}")
+}

@@ -1,0 +1,153 @@
+//! The trial: the whole system in one process, and one export of a list through its own HTTP interface.
+//!
+//! Jobs and queue are in memory; the object store is `devstore`, so that the S3 adapter and the pre-signed links are the
+//! ones that production uses.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use api_service::Api;
+use devstore::{Devstore, Storage};
+use export_worker::Worker;
+use shared::access::open::Open;
+use shared::clock::SystemClock;
+use shared::jobs::memory::MemoryJobs;
+use shared::metrics::Metrics;
+use shared::platform::{self, Platform};
+use shared::queue::memory::MemoryQueue;
+use shared::settings::Settings;
+use shared::shutdown::Shutdown;
+
+use crate::arguments::{ExportArguments, UpArguments};
+use crate::export::{Exported, export};
+use crate::{generate, generated, trial_folder};
+
+const BUCKET: &str = "exports";
+/// The keys of a store that lives on this machine for as long as this process does.
+const ACCESS_KEY: &str = "trial";
+const SECRET_KEY: &str = "trial-secret";
+
+/// Starts the system, exports a list, and serves until Ctrl-C.
+pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals()?;
+    let data = arguments.data.clone().unwrap_or_else(trial_folder);
+    let listener = listen(arguments.listen)?;
+    let address = listener.local_addr()?;
+    let host = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+    let base = format!("http://{}/fhir", SocketAddr::new(host, address.port()));
+
+    let (source_url, sample) = match &arguments.source {
+        Some(source) => (source.clone(), None),
+        None => sample(&data, arguments.members).await?,
+    };
+    let store = start_store(&data, SocketAddr::new(address.ip(), 0)).await?;
+    let endpoint = format!("http://{}", SocketAddr::new(host, store.address().port()));
+    let settings = Settings {
+        listen: address.to_string(),
+        public_url: base.clone(),
+        source_url,
+        outputs_url: format!("s3://{BUCKET}?endpoint={endpoint}&path_style=true"),
+        log: "warn".to_owned(),
+        ..Settings::default()
+    };
+    shared::telemetry::init(&settings)?;
+
+    let metrics = Metrics::new();
+    let opened = platform::open_source(&settings).await?;
+    for bad in &opened.bad_lines {
+        eprintln!("atr: left out {bad}");
+    }
+    let list = match arguments.list.or(sample) {
+        Some(list) => list,
+        None => opened.largest_list.context("the source holds no Group to export; name one with --list")?,
+    };
+    let platform = Platform {
+        jobs: Arc::new(MemoryJobs::new()),
+        queue: Arc::new(MemoryQueue::new()),
+        source: opened.source,
+        outputs: platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY))).await?,
+        access: Arc::new(Open),
+        clock: Arc::new(SystemClock),
+    };
+    let server = Api::new(platform.clone(), metrics.clone(), &settings)?.serve(listener)?;
+    let api = server.handle();
+    let serving = tokio::spawn(server);
+    let working = tokio::spawn(Worker::new(platform, metrics, &settings)?.run(shutdown.clone()));
+    println!("the API is at {base}, the object store at {endpoint}");
+
+    let out = data.join("download");
+    let wish = ExportArguments { server: base, list, out: out.clone(), types: None, since: None };
+    let exported = tokio::select! {
+        exported = export(&wish) => exported.map(Some),
+        () = shutdown.wished() => Ok(None),
+    };
+    if let Ok(Some(exported)) = &exported {
+        print(exported, &out);
+        if !arguments.once {
+            println!("\nserving until Ctrl-C");
+            shutdown.wished().await;
+        }
+    }
+    shutdown.stop();
+    api.stop(true).await;
+    serving.await??;
+    working.await?;
+    store.stop().await;
+    exported.map(|_| ())
+}
+
+/// The address that was asked for, or the usual one, or a free port when the usual one is taken.
+fn listen(asked: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+    if let Some(address) = asked {
+        return TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
+    }
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 8080))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .context("cannot listen on any port of 127.0.0.1")
+}
+
+/// A generated list, and the URL of the source that holds it.
+async fn sample(data: &Path, members: u64) -> anyhow::Result<(String, Option<String>)> {
+    let out = data.join("sample");
+    std::fs::create_dir_all(data).with_context(|| format!("cannot make the folder {}", data.display()))?;
+    let generated = generated(generate::Settings { members, seed: 1, out: out.clone(), list: None }).await?;
+    println!("generated a list of {members} members in {}", out.display());
+    Ok((format!("file:{}", out.display()), Some(generated.list)))
+}
+
+/// Jobs die with the process, so the files of an earlier trial belong to nobody and go.
+async fn start_store(data: &Path, listen: SocketAddr) -> anyhow::Result<Devstore> {
+    let folder: PathBuf = data.join("store");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty the folder {}", folder.display()))?;
+    }
+    if data.exists() && !data.is_dir() {
+        bail!("{} is not a folder", data.display());
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let settings = devstore::Settings {
+        listen,
+        storage: Storage::Folder(folder),
+        access_key: ACCESS_KEY.to_owned(),
+        secret_key: SECRET_KEY.to_owned(),
+        buckets: vec![BUCKET.to_owned()],
+    };
+    Devstore::start(settings).await.context("cannot start the object store")
+}
+
+fn print(exported: &Exported, out: &Path) {
+    println!("\nthe export is complete; its files are in {}:", out.display());
+    for file in &exported.files {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        println!("  {name:<32} {:>9} lines", file.lines);
+    }
+    println!("\nto do it again:");
+    println!("  curl -i '{}'", exported.kick_off);
+    println!("  curl -i '{}'   # the Content-Location of the answer", exported.polling);
+    if let Some(file) = exported.files.first() {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        println!("  curl -o {name} '{}'   # a url of the manifest", file.url);
+    }
+}

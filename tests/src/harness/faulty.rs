@@ -1,0 +1,218 @@
+//! Ports that fail, dawdle and repeat themselves as a seed decides.
+//!
+//! A call may be refused before it is done, or done and its answer lost, which is what makes the difference between
+//! "atomic" and "may be repeated".
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use shared::export::{Attempt, Failure, Job, JobId, Output, OutputKey, Slice, TaskMessage, TaskRef};
+use shared::fault::{Fault, FaultKind};
+use shared::fhir::{Instant, ResourceId, ResourceKey};
+use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start};
+use shared::outputs::{OutputStore, OutputWriter};
+use shared::queue::{Deliveries, Depth, TaskQueue};
+use shared::source::{ListHead, Listed, ResourceSource, Stored};
+use url::Url;
+
+use super::random::Random;
+
+/// Decides what becomes of each call.
+#[derive(Clone, Debug)]
+pub struct Mischief {
+    random: Arc<Mutex<Random>>,
+    one_in: u64,
+}
+
+impl Mischief {
+    /// About one call in `one_in` fails, half of them after they were done.
+    pub fn new(seed: u64, one_in: u64) -> Self {
+        Self { random: Arc::new(Mutex::new(Random::new(seed))), one_in }
+    }
+
+    fn draw(&self, bound: u64) -> u64 {
+        self.random.lock().expect("no test panics while it holds the lock").below(bound)
+    }
+
+    fn fault(&self, when: &str) -> Result<(), Fault> {
+        if self.draw(self.one_in * 2) == 0 { Err(Fault::new(FaultKind::Unavailable, format!("mischief {when} the call"))) } else { Ok(()) }
+    }
+
+    async fn on<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let dawdle = Duration::from_millis(self.draw(40));
+        tokio::time::sleep(dawdle).await;
+        self.fault("before")?;
+        let answer = call.await?;
+        self.fault("after")?;
+        Ok(answer)
+    }
+}
+
+/// A port with mischief in front of it.
+pub struct Faulty<P> {
+    port: P,
+    mischief: Mischief,
+}
+
+impl<P> Faulty<P> {
+    /// Puts mischief in front of a port.
+    pub fn new(port: P, mischief: &Mischief) -> Self {
+        Self { port, mischief: mischief.clone() }
+    }
+}
+
+#[async_trait]
+impl JobStore for Faulty<Arc<dyn JobStore>> {
+    async fn create(&self, job: &NewJob, due: Instant) -> Result<(), Fault> {
+        self.mischief.on(self.port.create(job, due)).await
+    }
+    async fn job(&self, job: JobId) -> Result<Option<Job>, Fault> {
+        self.mischief.on(self.port.job(job)).await
+    }
+    async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault> {
+        self.mischief.on(self.port.outputs(job)).await
+    }
+    async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault> {
+        self.mischief.on(self.port.published(task, due)).await
+    }
+    async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault> {
+        self.mischief.on(self.port.start(task, attempts, due)).await
+    }
+    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<shared::export::TaskNo>, Fault> {
+        self.mischief.on(self.port.plan(job, plan, due)).await
+    }
+    async fn keep(&self, task: TaskRef, due: Instant) -> Result<bool, Fault> {
+        self.mischief.on(self.port.keep(task, due)).await
+    }
+    async fn claim(&self, task: TaskRef, digests: &[Digest]) -> Result<Vec<bool>, Fault> {
+        self.mischief.on(self.port.claim(task, digests)).await
+    }
+    async fn complete(&self, task: TaskRef, attempt: Attempt, outputs: &[Output], now: Instant, due: Instant, expires: Instant) -> Result<Completion, Fault> {
+        self.mischief.on(self.port.complete(task, attempt, outputs, now, due, expires)).await
+    }
+    async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
+        self.mischief.on(self.port.give_back(task, due, uncounted)).await
+    }
+    async fn fail(&self, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
+        self.mischief.on(self.port.fail(job, failure, now, expires)).await
+    }
+    async fn cancel(&self, job: JobId, now: Instant, expires: Instant) -> Result<bool, Fault> {
+        self.mischief.on(self.port.cancel(job, now, expires)).await
+    }
+    async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault> {
+        self.mischief.on(self.port.chores(now, again, limit)).await
+    }
+    async fn swept(&self, job: JobId) -> Result<(), Fault> {
+        self.mischief.on(self.port.swept(job)).await
+    }
+    async fn remove(&self, job: JobId) -> Result<(), Fault> {
+        self.mischief.on(self.port.remove(job)).await
+    }
+    async fn backlog(&self, now: Instant) -> Result<Backlog, Fault> {
+        self.mischief.on(self.port.backlog(now)).await
+    }
+    async fn ready(&self) -> Result<(), Fault> {
+        self.mischief.on(self.port.ready()).await
+    }
+}
+
+#[async_trait]
+impl TaskQueue for Faulty<Arc<dyn TaskQueue>> {
+    /// Now and then a message comes twice, or is confirmed and lost.
+    async fn publish(&self, message: &TaskMessage) -> Result<(), Fault> {
+        match self.mischief.draw(self.mischief.one_in) {
+            0 => {
+                self.port.publish(message).await?;
+                self.port.publish(message).await
+            }
+            1 => Ok(()),
+            _ => self.mischief.on(self.port.publish(message)).await,
+        }
+    }
+    async fn deliveries(&self, permits: u16) -> Result<Box<dyn Deliveries>, Fault> {
+        self.mischief.on(self.port.deliveries(permits)).await
+    }
+    async fn depth(&self) -> Result<Depth, Fault> {
+        self.mischief.on(self.port.depth()).await
+    }
+    async fn ready(&self) -> Result<(), Fault> {
+        self.mischief.on(self.port.ready()).await
+    }
+}
+
+#[async_trait]
+impl ResourceSource for Faulty<Arc<dyn ResourceSource>> {
+    async fn transaction_time(&self) -> Result<Instant, Fault> {
+        self.mischief.on(self.port.transaction_time()).await
+    }
+    async fn list(&self, list: &ResourceId, as_of: Instant) -> Result<Option<ListHead>, Fault> {
+        self.mischief.on(self.port.list(list, as_of)).await
+    }
+    async fn members(&self, list: &ResourceId, as_of: Instant, from: u64, limit: u32) -> Result<Vec<Bytes>, Fault> {
+        self.mischief.on(self.port.members(list, as_of, from, limit)).await
+    }
+    async fn cut(&self, list: &ResourceId, as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
+        self.mischief.on(self.port.cut(list, as_of, size)).await
+    }
+    async fn listed(&self, list: &ResourceId, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Listed>, Fault> {
+        self.mischief.on(self.port.listed(list, slice, as_of, limit)).await
+    }
+    async fn listed_among(&self, list: &ResourceId, as_of: Instant, keys: &[ResourceKey]) -> Result<HashSet<ResourceKey>, Fault> {
+        self.mischief.on(self.port.listed_among(list, as_of, keys)).await
+    }
+    async fn fetch(&self, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {
+        self.mischief.on(self.port.fetch(as_of, keys)).await
+    }
+    async fn ready(&self) -> Result<(), Fault> {
+        self.mischief.on(self.port.ready()).await
+    }
+}
+
+struct FaultyWriter {
+    writer: Box<dyn OutputWriter>,
+    mischief: Mischief,
+}
+
+#[async_trait]
+impl OutputWriter for FaultyWriter {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.mischief.on(self.writer.write(bytes)).await
+    }
+    async fn finish(self: Box<Self>) -> Result<u64, Fault> {
+        self.mischief.on(self.writer.finish()).await
+    }
+    async fn abort(self: Box<Self>) -> Result<(), Fault> {
+        self.mischief.on(self.writer.abort()).await
+    }
+}
+
+#[async_trait]
+impl OutputStore for Faulty<Arc<dyn OutputStore>> {
+    async fn create(&self, key: &OutputKey) -> Result<Box<dyn OutputWriter>, Fault> {
+        let writer = self.mischief.on(self.port.create(key)).await?;
+        // A line is several writes: at the rate of the other calls no file would ever be finished.
+        let mischief = Mischief { one_in: self.mischief.one_in * 8, ..self.mischief.clone() };
+        Ok(Box::new(FaultyWriter { writer, mischief }))
+    }
+    async fn link(&self, key: &OutputKey, valid: Duration) -> Result<Url, Fault> {
+        self.mischief.on(self.port.link(key, valid)).await
+    }
+    async fn list(&self, job: JobId) -> Result<Vec<OutputKey>, Fault> {
+        self.mischief.on(self.port.list(job)).await
+    }
+    async fn remove(&self, keys: &[OutputKey]) -> Result<(), Fault> {
+        self.mischief.on(self.port.remove(keys)).await
+    }
+    async fn remove_job(&self, job: JobId) -> Result<(), Fault> {
+        self.mischief.on(self.port.remove_job(job)).await
+    }
+    async fn abandon_uploads(&self, job: JobId) -> Result<(), Fault> {
+        self.mischief.on(self.port.abandon_uploads(job)).await
+    }
+    async fn ready(&self) -> Result<(), Fault> {
+        self.mischief.on(self.port.ready()).await
+    }
+}

@@ -1,0 +1,155 @@
+//! Properties of the cut and the claims: whatever the list, however it is cut, whatever fails, repeats or dies on the way,
+//! the files together are what the list reaches, each resource once.
+//!
+//! The whole worker runs on the memory adapters under a paused clock on one thread, with mischief in front of every port
+//! and a worker that is killed now and then. A failing seed is printed; `SIMULATION_SEED=n` runs just that one, and
+//! `SIMULATION_SEEDS=n` sets how many are tried.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::clock::Clock;
+use shared::export::{Anchor, ClientId, ExportRequest, JobId, JobState, Operation, OutputKind};
+use shared::fhir::{Instant, OwnBases};
+use shared::jobs::memory::MemoryJobs;
+use shared::jobs::{JobStore, NewJob};
+use shared::metrics::Metrics;
+use shared::outputs::OutputStore;
+use shared::platform::Platform;
+use shared::queue::TaskQueue;
+use shared::queue::memory::MemoryQueue;
+use shared::settings::Settings;
+use shared::shutdown::Shutdown;
+use shared::source::ResourceSource;
+use shared::source::folder::FolderSource;
+
+use crate::harness::faulty::{Faulty, Mischief};
+use crate::harness::memory_outputs::MemoryOutputs;
+use crate::harness::random::{OWN_BASE, Random, list};
+use crate::oracle::{self, Reached, by_key, key_of};
+
+/// The clock that `tokio::time` moves, so that due times and sleeps agree.
+struct PausedClock(tokio::time::Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Instant {
+        Instant::from_unix_millis(1_800_000_000_000) + self.0.elapsed()
+    }
+}
+
+#[test]
+fn files_equal_the_closure_whatever_fails_repeats_or_dies() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
+    let seeds = match number("SIMULATION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIMULATION_SEEDS").unwrap_or(300),
+    };
+    for seed in seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime can be had");
+        let outcome = runtime.block_on(simulate(seed));
+        assert_eq!(outcome, Ok(()), "run it again with SIMULATION_SEED={seed}");
+    }
+}
+
+async fn simulate(seed: u64) -> Result<(), String> {
+    let mut random = Random::new(seed);
+    let lines = list(random.next());
+    let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
+    std::fs::write(folder.path().join("all.ndjson"), lines.join("\n")).expect("it can be written to");
+
+    let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
+    let opened = FolderSource::open(folder.path(), OwnBases::new([OWN_BASE]), Arc::clone(&clock)).await.map_err(|fault| fault.to_string())?;
+    let jobs: Arc<dyn JobStore> = Arc::new(MemoryJobs::new());
+    let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
+    let source: Arc<dyn ResourceSource> = Arc::new(opened.0);
+    let store = MemoryOutputs::default();
+    let outputs: Arc<dyn OutputStore> = Arc::new(store.clone());
+    let mischief = Mischief::new(random.next(), 30);
+    let platform = Platform {
+        jobs: Arc::new(Faulty::new(Arc::clone(&jobs), &mischief)),
+        queue: Arc::new(Faulty::new(queue, &mischief)),
+        source: Arc::new(Faulty::new(source, &mischief)),
+        outputs: Arc::new(Faulty::new(outputs, &mischief)),
+        access: Arc::new(shared::access::open::Open),
+        clock: Arc::clone(&clock),
+    };
+    let settings = Settings {
+        own_urls: OWN_BASE.to_owned(),
+        slice_ids: 1 + random.below(6),
+        page_ids: u32::try_from(1 + random.below(4)).expect("it is small"),
+        file_bytes: 100 + random.below(2_000),
+        window: u32::try_from(1 + random.below(4)).expect("it is small"),
+        permits: 2,
+        // What is tried here is that nothing is lost or doubled; that a task gives up in the end has its own tests.
+        task_attempts: 100_000,
+        ..Settings::default()
+    };
+
+    let id = JobId::random();
+    let request = ExportRequest {
+        anchor: Anchor::Group("g".parse().expect("it is an id")),
+        operation: Operation::Export,
+        url: String::new(),
+        types: None,
+        since: None,
+    };
+    let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: clock.now() };
+    jobs.create(&job, clock.now()).await.map_err(|fault| fault.to_string())?;
+
+    let mut workers = [start(&platform, &settings), start(&platform, &settings)];
+    let state = loop {
+        tokio::time::sleep(Duration::from_millis(random.below(4_000))).await;
+        let job = jobs.job(id).await.map_err(|fault| fault.to_string())?.ok_or("the job is gone")?;
+        if !job.state.is_alive() {
+            break job.state;
+        }
+        if clock.now().since(job.created_at) > Duration::from_secs(100_000) {
+            return Err(format!("the job has not ended: {job:?}"));
+        }
+        // Killed, not stopped: whatever it was doing ends in the middle.
+        let dead = usize::from(random.once_in(2));
+        workers[dead].abort();
+        workers[dead] = start(&platform, &settings);
+    };
+    for worker in workers {
+        worker.abort();
+    }
+    if state != JobState::Completed {
+        return Err(format!("the job ended as {state:?}"));
+    }
+    let written = read(&jobs, &store, id).await?;
+    let expected = oracle::reached(&by_key(lines), "g", &[OWN_BASE]);
+    if written == expected { Ok(()) } else { Err(format!("written {written:#?}\nexpected {expected:#?}")) }
+}
+
+fn start(platform: &Platform, settings: &Settings) -> tokio::task::JoinHandle<()> {
+    let worker = export_worker::Worker::new(platform.clone(), Metrics::new(), settings).expect("the settings are valid");
+    tokio::spawn(worker.run(Shutdown::new()))
+}
+
+/// What the files say. Fails when a line stands twice or a file does not have the lines that it is said to have.
+async fn read(jobs: &Arc<dyn JobStore>, store: &MemoryOutputs, job: JobId) -> Result<Reached, String> {
+    let mut reached = Reached { lines: BTreeMap::new(), missing: BTreeSet::new(), unresolvable: BTreeSet::new() };
+    for output in jobs.outputs(job).await.map_err(|fault| fault.to_string())? {
+        let content = String::from_utf8(store.read(&output.key)).map_err(|error| error.to_string())?;
+        if content.lines().count() as u64 != output.lines || content.len() as u64 != output.bytes || !content.ends_with('\n') {
+            return Err(format!("{} is not as long as the job says", output.key));
+        }
+        for line in content.lines() {
+            match output.kind {
+                OutputKind::Output => {
+                    let key = key_of(line);
+                    if oracle::type_of(&key) != output.key.resource_type.name() {
+                        return Err(format!("{key} stands in a file of another type"));
+                    }
+                    if reached.lines.insert(key.clone(), line.to_owned()).is_some() {
+                        return Err(format!("{key} stands twice"));
+                    }
+                }
+                OutputKind::Error => crate::harness::errors::read(line, &mut reached)?,
+            }
+        }
+    }
+    Ok(reached)
+}
