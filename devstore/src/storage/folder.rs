@@ -1,7 +1,7 @@
 //! Pieces and records in a folder:
 //!
 //! ```text
-//! lock                                   held while a server runs on the folder
+//! devstore.lock                          held while a server runs on the folder; says that the folder is ours
 //! pieces/4f/4f2c…                        the bytes, each piece under a random name, never changed
 //! buckets/exports/bucket.json            a bucket
 //! buckets/exports/9b/9b71….json          an object: key, details, pieces; named by the SHA-256 of its key
@@ -45,6 +45,7 @@ const WRITE_BYTES: usize = 1024 * 1024;
 /// How much is read at once.
 const READ_BYTES: u64 = 512 * 1024;
 
+const LOCK_FILE: &str = "devstore.lock";
 const BUCKET_FILE: &str = "bucket.json";
 const UPLOAD_FILE: &str = "upload.json";
 
@@ -119,13 +120,22 @@ struct PartRecord {
 }
 
 impl Folder {
-    /// Opens or makes the folder and reads what it holds. Blocks. Fails with `WouldBlock` if another server has it.
+    /// Opens or makes the folder and reads what it holds. Blocks.
+    ///
+    /// Fails with `WouldBlock` if another server has it, and with `AlreadyExists` if it holds something else: what is not
+    /// ours would be swept as left over.
     pub fn open(root: &Path) -> io::Result<(Self, Catalog<Arc<Piece>>)> {
+        fs::create_dir_all(root)?;
+        let lock = root.join(LOCK_FILE);
+        if !lock.exists() && !entries(root)?.is_empty() {
+            let found = format!("it is not empty and has no {LOCK_FILE}, so it is not a folder of devstore");
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, found));
+        }
+        let lock = File::create(lock)?;
+        lock.try_lock()?;
         for folder in ["pieces", "buckets", "uploads", "incoming"] {
             fs::create_dir_all(root.join(folder))?;
         }
-        let lock = File::create(root.join("lock"))?;
-        lock.try_lock()?;
         let folder = Self { root: root.to_owned(), _lock: lock };
         let catalog = folder.load()?;
         Ok((folder, catalog))
@@ -188,15 +198,11 @@ impl Folder {
         let mut named = HashSet::new();
         for bucket in entries(&self.root.join("buckets"))? {
             let name = file_name(&bucket);
-            match read_record::<BucketRecord>(&bucket.join(BUCKET_FILE)) {
-                Some(BucketRecord { made_seconds }) => {
-                    catalog.apply(Change::BucketMade { name: name.clone(), made_seconds });
-                }
-                None => {
-                    self.sweep_folder(&bucket);
-                    continue;
-                }
-            }
+            let Some(BucketRecord { made_seconds }) = read_record(&bucket.join(BUCKET_FILE))? else {
+                self.sweep_folder(&bucket);
+                continue;
+            };
+            catalog.apply(Change::BucketMade { name: name.clone(), made_seconds });
             for shard in entries(&bucket)?.into_iter().filter(|path| path.is_dir()) {
                 for path in entries(&shard)? {
                     self.load_object(&name, &path, &mut catalog, &mut named)?;
@@ -224,7 +230,7 @@ impl Folder {
         catalog: &mut Catalog<Arc<Piece>>,
         named: &mut HashSet<String>,
     ) -> io::Result<()> {
-        let read = read_record::<ObjectRecord>(path).and_then(|record| {
+        let read = read_record::<ObjectRecord>(path)?.and_then(|record| {
             let pieces =
                 record.pieces.iter().map(|piece| Some((self.recorded_piece(&piece.name, piece.bytes)?, piece.bytes)));
             let pieces = pieces.collect::<Option<Vec<_>>>()?;
@@ -246,7 +252,7 @@ impl Folder {
         named: &mut HashSet<String>,
     ) -> io::Result<()> {
         let id = file_name(path);
-        let record = read_record::<UploadRecord>(&path.join(UPLOAD_FILE)).filter(|record| {
+        let record = read_record::<UploadRecord>(&path.join(UPLOAD_FILE))?.filter(|record| {
             let Ok(bucket) = catalog.bucket(&record.bucket) else {
                 return false;
             };
@@ -261,7 +267,7 @@ impl Folder {
         };
         let mut upload = Upload { bucket, key, attributes, begun_seconds, parts: std::collections::BTreeMap::new() };
         for file in entries(path)?.into_iter().filter(|file| file_name(file) != UPLOAD_FILE) {
-            let Some(record) = read_record::<PartRecord>(&file) else {
+            let Some(record) = read_record::<PartRecord>(&file)? else {
                 continue;
             };
             let Some(piece) = self.recorded_piece(&record.piece, record.fingerprint.size) else {
@@ -440,8 +446,14 @@ fn read(file: Option<File>, path: &Path, start: u64, wanted: u64) -> io::Result<
     Ok((file, chunk.into()))
 }
 
-fn read_record<R: DeserializeOwned>(path: &Path) -> Option<R> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+/// A record, or `None` if there is none or it is no such record. A disk that fails is an error: nothing must be swept on
+/// its word.
+fn read_record<R: DeserializeOwned>(path: &Path) -> io::Result<Option<R>> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
