@@ -210,7 +210,7 @@ impl<M: Medium> S3 for Backend<M> {
         let name = request.input.bucket;
         let location = Some(format!("/{name}"));
         self.0.change(move |catalog, _| Ok((vec![catalog.make_bucket(name, now_seconds())?], ()))).await?;
-        Ok(S3Response::new(CreateBucketOutput { location, ..Default::default() }))
+        Ok(S3Response::new(CreateBucketOutput { location }))
     }
 
     async fn delete_bucket(&self, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
@@ -541,16 +541,18 @@ impl<M: Medium> S3 for Backend<M> {
 }
 
 fn described_part<P>(number: i32, part: &Part<P>) -> s3s::dto::Part {
-    use s3s::dto::Part;
-    with_checksums!(
-        part.fingerprint.checksums.clone(),
-        Part {
-            part_number: Some(number),
-            e_tag: Some(tag(&part.fingerprint)),
-            size: Some(signed(part.fingerprint.size)),
-            last_modified: Some(timestamp(part.modified_seconds)),
-        }
-    )
+    let checksums = part.fingerprint.checksums.clone();
+    s3s::dto::Part {
+        part_number: Some(number),
+        e_tag: Some(tag(&part.fingerprint)),
+        size: Some(signed(part.fingerprint.size)),
+        last_modified: Some(timestamp(part.modified_seconds)),
+        checksum_crc32: checksums.crc32,
+        checksum_crc32c: checksums.crc32c,
+        checksum_crc64nvme: checksums.crc64nvme,
+        checksum_sha1: checksums.sha1,
+        checksum_sha256: checksums.sha256,
+    }
 }
 
 fn listed(mut part: CompletedPart) -> S3Result<ListedPart> {
