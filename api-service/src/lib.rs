@@ -12,19 +12,51 @@ pub mod routes;
 mod status;
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
-use shared::admin::Readiness;
+use shared::admin::{self, Readiness};
 use shared::export::JobId;
 use shared::fault::Fault;
 use shared::fhir::Instant;
 use shared::metrics::Metrics;
-use shared::platform::Platform;
+use shared::platform::{self, Platform};
 use shared::settings::{Links, Settings, WrongSetting};
+use shared::shutdown::Shutdown;
+use shared::telemetry;
 use url::Url;
+
+/// The program: reads the settings of the process and serves until SIGTERM or SIGINT.
+pub async fn run() -> anyhow::Result<()> {
+    let settings = Settings::read()?;
+    telemetry::init(&settings)?;
+    let shutdown = Shutdown::on_signals()?;
+    let listener = admin::bind("listen", &settings.listen)?;
+    let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
+    let platform = tokio::select! {
+        platform = platform::connect(&settings) => platform?,
+        () = shutdown.wished() => return Ok(()),
+    };
+    let metrics = Metrics::new();
+    let readiness = Arc::new(ApiReadiness(platform.clone()));
+    let admin = admin::serve(admin_listener, metrics.clone(), readiness)?;
+    let api = Api::new(platform, metrics, &settings)?.serve(listener)?;
+    tracing::info!(listen = %settings.listen, public = %settings.public_base()?, "serving");
+
+    let (api_handle, admin_handle) = (api.handle(), admin.handle());
+    let stopping = async {
+        shutdown.wished().await;
+        tracing::info!("stopping: finishing the requests under way");
+        api_handle.stop(true).await;
+        admin_handle.stop(false).await;
+    };
+    let (api, admin, ()) = tokio::join!(api, admin, stopping);
+    api?;
+    Ok(admin?)
+}
 
 /// The API: the ports it works on and the settings it works by.
 pub struct Api {

@@ -17,13 +17,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shared::admin::Readiness;
+use shared::admin::{self, Readiness};
 use shared::fault::Fault;
 use shared::fhir::{Instant, OwnBases};
 use shared::metrics::Metrics;
-use shared::platform::Platform;
+use shared::platform::{self, Platform};
 use shared::settings::{Settings, WrongSetting};
 use shared::shutdown::Shutdown;
+use shared::telemetry;
+
+/// The program: reads the settings of the process and works until SIGTERM or SIGINT.
+pub async fn run() -> anyhow::Result<()> {
+    let settings = Settings::read()?;
+    telemetry::init(&settings)?;
+    let shutdown = Shutdown::on_signals()?;
+    let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
+    let platform = tokio::select! {
+        platform = platform::connect(&settings) => platform?,
+        () = shutdown.wished() => return Ok(()),
+    };
+    let metrics = Metrics::new();
+    let worker = Worker::new(platform, metrics.clone(), &settings)?;
+    let admin = admin::serve(admin_listener, metrics, Arc::clone(&worker) as Arc<dyn Readiness>)?;
+    tracing::info!(permits = settings.permits, "working");
+
+    let admin_handle = admin.handle();
+    let working = async {
+        worker.run(shutdown).await;
+        admin_handle.stop(false).await;
+    };
+    let (admin, ()) = tokio::join!(admin, working);
+    Ok(admin?)
+}
 
 /// A worker: the ports it works on and the numbers it works by.
 pub struct Worker {

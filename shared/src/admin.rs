@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use crate::fault::Fault;
 use crate::metrics::Metrics;
+use crate::settings::WrongSetting;
 
 /// Tells whether a service can do its work.
 #[async_trait]
@@ -19,6 +20,11 @@ pub trait Readiness: Send + Sync + 'static {
 
     /// Brings gauges up to date before the metrics are read.
     async fn measure(&self, metrics: &Metrics);
+}
+
+/// Takes the address of the setting `name`.
+pub fn bind(name: &str, address: &str) -> Result<TcpListener, WrongSetting> {
+    TcpListener::bind(address).map_err(|error| WrongSetting::of(name, format!("cannot listen on {address}: {error}")))
 }
 
 /// Serves the admin endpoints on a bound socket until the server is stopped.

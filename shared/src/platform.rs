@@ -1,13 +1,28 @@
-//! The parts that a system is made of, behind their ports.
+//! Chooses the adapters behind the ports, by the scheme of their URLs. The only file that names adapters.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access::Authorizer;
-use crate::clock::Clock;
+use crate::access::open::Open;
+use crate::clock::{Clock, SystemClock};
+use crate::fault::Fault;
+use crate::fhir::ResourceId;
 use crate::jobs::JobStore;
+use crate::jobs::redis::{RedisJobs, RedisSettings};
 use crate::outputs::OutputStore;
+use crate::outputs::s3::{Credentials, S3Address, S3Outputs, S3Settings};
 use crate::queue::TaskQueue;
+use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
+use crate::settings::{Access, Settings, WrongSetting};
 use crate::source::ResourceSource;
+use crate::source::files::BadLine;
+use crate::source::folder::FolderSource;
+use crate::source::postgres::{PostgresSettings, PostgresSource};
+
+/// How often a service that starts tries again to reach its job store.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// One of each port.
 #[derive(Clone)]
@@ -24,4 +39,136 @@ pub struct Platform {
     pub access: Arc<dyn Authorizer>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+}
+
+/// The platform of a service: parts that several processes share. Waits for a job store that is not there yet.
+pub async fn connect(settings: &Settings) -> Result<Platform, WrongSetting> {
+    let Some(Access::Open) = settings.access else {
+        return Err(WrongSetting::of("access", "it is not set; `open` lets in everybody who can reach the API"));
+    };
+    let queue = open_queue(settings)?;
+    let source = open_source(settings).await?;
+    for bad in &source.bad_lines {
+        tracing::warn!("left out {bad}");
+    }
+    let outputs = open_outputs(settings, None).await?;
+    let jobs = open_jobs(settings).await?;
+    Ok(Platform { jobs, queue, source: source.source, outputs, access: Arc::new(Open), clock: Arc::new(SystemClock) })
+}
+
+/// The scheme of a setting that must have one, without its colon.
+fn scheme<'a>(name: &str, url: &'a str, example: &str) -> Result<&'a str, WrongSetting> {
+    if url.is_empty() {
+        return Err(WrongSetting::of(name, format!("it is not set; for example {example}")));
+    }
+    Ok(url.split(':').next().unwrap_or_default())
+}
+
+/// The refusal of a scheme, with the reason where there is one that is worth knowing.
+fn refuse(name: &str, scheme: &str, takes: &str) -> WrongSetting {
+    if scheme == "memory" {
+        let what = format!("memory: lives within one process and the services are several; it takes {takes}");
+        return WrongSetting::of(name, what);
+    }
+    WrongSetting::of(name, format!("it takes {takes}"))
+}
+
+async fn open_jobs(settings: &Settings) -> Result<Arc<dyn JobStore>, WrongSetting> {
+    let name = "jobs_url";
+    let scheme = scheme(name, &settings.jobs_url, "redis://127.0.0.1:6379")?;
+    if !matches!(scheme, "redis" | "rediss") {
+        return Err(refuse(name, scheme, "redis://… or rediss://…"));
+    }
+    let call = Duration::from_secs(settings.call_seconds);
+    let timeouts = RedisSettings { command_timeout: call, connect_timeout: call };
+    let mut said = false;
+    loop {
+        match RedisJobs::connect(&settings.jobs_url, &settings.namespace, timeouts).await {
+            Ok(jobs) => return Ok(Arc::new(jobs)),
+            Err(fault) if fault.is_transient() => {
+                if !said {
+                    tracing::warn!(%fault, "waiting for the job store");
+                    said = true;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(fault) => return Err(WrongSetting::of(name, fault)),
+        }
+    }
+}
+
+fn open_queue(settings: &Settings) -> Result<Arc<dyn TaskQueue>, WrongSetting> {
+    let name = "queue_url";
+    let scheme = scheme(name, &settings.queue_url, "amqp://guest:guest@127.0.0.1:5672/%2f")?;
+    if !matches!(scheme, "amqp" | "amqps") {
+        return Err(refuse(name, scheme, "amqp://… or amqps://…"));
+    }
+    let call = Duration::from_secs(settings.call_seconds);
+    let rabbit = RabbitSettings {
+        url: settings.queue_url.clone(),
+        namespace: settings.namespace.clone(),
+        confirm_timeout: call,
+        connect_timeout: call,
+        heartbeat_seconds: 10,
+    };
+    Ok(Arc::new(RabbitQueue::connect(&rabbit).map_err(|fault| WrongSetting::of(name, fault))?))
+}
+
+/// A source, and what is known of it once it is open.
+pub struct OpenedSource {
+    /// The source.
+    pub source: Arc<dyn ResourceSource>,
+    /// What of a folder could not be read.
+    pub bad_lines: Vec<BadLine>,
+    /// The list with the most members; `None` when there is no list, or the source cannot say now.
+    pub largest_list: Option<ResourceId>,
+}
+
+/// Opens the source of the settings: `postgres://…` or `file:FOLDER`.
+pub async fn open_source(settings: &Settings) -> Result<OpenedSource, WrongSetting> {
+    let name = "source_url";
+    let url = &settings.source_url;
+    match scheme(name, url, "postgres://user:password@127.0.0.1:5432/payer")? {
+        "postgres" | "postgresql" => {
+            let call = Duration::from_secs(settings.call_seconds);
+            let postgres = PostgresSettings {
+                connections: settings.source_connections,
+                connect_timeout: call,
+                // Reading a page of a cold table is the slowest call that there is.
+                statement_timeout: call * 6,
+            };
+            let source = PostgresSource::connect(url, postgres).map_err(|fault| WrongSetting::of(name, fault))?;
+            let largest_list = source.largest_list().await.ok().flatten();
+            Ok(OpenedSource { source: Arc::new(source), bad_lines: Vec::new(), largest_list })
+        }
+        "file" => {
+            let folder = url.trim_start_matches("file:");
+            let folder = folder.strip_prefix("//").unwrap_or(folder);
+            let opened = FolderSource::open(Path::new(folder), settings.own_bases()?, Arc::new(SystemClock)).await;
+            let (source, bad_lines) = opened.map_err(|fault| WrongSetting::of(name, fault))?;
+            let largest_list = source.largest_list();
+            Ok(OpenedSource { source: Arc::new(source), bad_lines, largest_list })
+        }
+        _ => Err(WrongSetting::of(name, "it takes postgres://… or file:FOLDER")),
+    }
+}
+
+/// Opens the object store of the settings, with the given access and secret key or the ones that AWS programs find.
+pub async fn open_outputs(settings: &Settings, keys: Option<(&str, &str)>) -> Result<Arc<dyn OutputStore>, WrongSetting> {
+    let name = "outputs_url";
+    scheme(name, &settings.outputs_url, "s3://bucket/prefix?region=us-east-1")?;
+    let address = S3Address::parse(&settings.outputs_url).map_err(|error| WrongSetting::of(name, error))?;
+    let credentials = keys.map_or(Credentials::Usual, |(access_key, secret_key)| Credentials::Static {
+        access_key: access_key.to_owned(),
+        secret_key: secret_key.to_owned(),
+    });
+    let attempt_timeout = Duration::from_secs(settings.upload_seconds);
+    let s3 = S3Settings {
+        part_bytes: settings.part_bytes,
+        attempt_timeout,
+        operation_timeout: attempt_timeout * 3,
+        ..S3Settings::default()
+    };
+    let outputs = S3Outputs::connect(&address, &settings.namespace, credentials, &s3).await;
+    Ok(Arc::new(outputs.map_err(|fault| WrongSetting::of(name, fault))?))
 }

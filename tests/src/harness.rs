@@ -4,6 +4,7 @@ pub mod errors;
 pub mod faulty;
 pub mod memory_outputs;
 pub mod random;
+pub mod store;
 
 use std::env;
 

@@ -1,0 +1,86 @@
+//! `atr load`: FHIR files into PostgreSQL.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use shared::fhir::{OwnBases, Resource};
+use shared::source::files::{self, Found};
+use shared::source::postgres::{LoadedCounts, Loader};
+use tokio::sync::mpsc;
+
+use crate::arguments::LoadArguments;
+use crate::progress;
+
+/// What one transaction takes: enough to make a set-based merge worth it, little enough to hold.
+const BATCH_RESOURCES: usize = 10_000;
+const BATCH_BYTES: usize = 32 << 20;
+/// Exit code when all was loaded but lines that cannot be read.
+const BAD_LINES: u8 = 2;
+
+/// What the reading thread has to tell.
+enum Read {
+    Batch { resources: Vec<Resource>, bytes_read: u64 },
+    Bad(String),
+}
+
+/// Loads files and folders; reports each bad line with its place and loads the rest.
+pub async fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
+    let mut loader = Loader::connect(&arguments.source, OwnBases::new(&arguments.own_urls)).await?;
+    let paths = arguments.paths;
+    let reader = tokio::task::spawn_blocking(move || files::read(&paths)).await??;
+    let bar = progress::bytes("loading", reader.total_bytes());
+    // One batch is read while another is loaded; more would only fill memory.
+    let (send, mut receive) = mpsc::channel(1);
+    let reading = tokio::task::spawn_blocking(move || read(reader, &send));
+
+    let mut counts = LoadedCounts::default();
+    let mut bad_lines = 0_u64;
+    while let Some(read) = receive.recv().await {
+        match read {
+            Read::Batch { resources, bytes_read } => {
+                counts += loader.load(&resources).await?;
+                bar.set_position(bytes_read);
+            }
+            Read::Bad(line) => {
+                bad_lines += 1;
+                bar.suspend(|| eprintln!("{line}"));
+            }
+        }
+    }
+    reading.await.context("reading the files broke off")??;
+    loader.analyze().await?;
+    bar.finish_and_clear();
+
+    let LoadedCounts { new, changed, unchanged } = counts;
+    println!("{new} new, {changed} changed, {unchanged} unchanged, {bad_lines} left out");
+    Ok(if bad_lines == 0 { ExitCode::SUCCESS } else { ExitCode::from(BAD_LINES) })
+}
+
+/// Reads on until the files end or nobody listens any more, because the load has failed.
+fn read(mut reader: files::Reader, send: &mpsc::Sender<Read>) -> anyhow::Result<()> {
+    let (mut resources, mut bytes) = (Vec::new(), 0);
+    while let Some(found) = reader.next() {
+        match found? {
+            Found::Resource(resource) => {
+                bytes += resource.body.len();
+                resources.push(resource);
+            }
+            Found::Bad(bad) => {
+                if send.blocking_send(Read::Bad(bad.to_string())).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        if resources.len() >= BATCH_RESOURCES || bytes >= BATCH_BYTES {
+            let batch = Read::Batch { resources: std::mem::take(&mut resources), bytes_read: reader.bytes_read() };
+            bytes = 0;
+            if send.blocking_send(batch).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    let bytes_read = reader.bytes_read();
+    // Nobody listens only after a failure, which has its own report.
+    let _ = send.blocking_send(Read::Batch { resources, bytes_read });
+    Ok(())
+}
