@@ -1,5 +1,7 @@
 //! What tests stand on: the addresses of the servers and a name that nobody else uses.
 
+pub mod proxy;
+
 use std::env;
 
 /// A namespace that no other test has, for keys, queues, schemas and objects: `t` and 32 hexadecimal digits.

@@ -88,7 +88,8 @@ impl State {
 
     /// Puts a worker's unsettled messages back where they came from: in front, in their order.
     fn hand_back_all(&mut self, worker: u64) {
-        let numbers: Vec<u64> = self.unsettled.iter().filter(|(_, it)| it.worker == worker).map(|(no, _)| *no).collect();
+        let numbers: Vec<u64> =
+            self.unsettled.iter().filter(|(_, it)| it.worker == worker).map(|(no, _)| *no).collect();
         for number in numbers.into_iter().rev() {
             self.hand_back(number);
         }
