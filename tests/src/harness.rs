@@ -5,6 +5,7 @@ pub mod faulty;
 pub mod memory_outputs;
 pub mod random;
 pub mod store;
+pub mod proxy;
 
 use std::env;
 
