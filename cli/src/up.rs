@@ -61,7 +61,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     }
     let list = match arguments.list.or(sample) {
         Some(list) => list,
-        None => opened.largest_list.context("the source holds no Group to export; name one with --list")?,
+        None => opened.largest_list.context("the source holds no Group to export; name one with --list")?.to_string(),
     };
     let platform = Platform {
         jobs: Arc::new(MemoryJobs::new()),

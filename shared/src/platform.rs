@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::access::Authorizer;
 use crate::access::open::Open;
 use crate::clock::{Clock, SystemClock};
-use crate::fault::Fault;
 use crate::fhir::ResourceId;
 use crate::jobs::JobStore;
 use crate::jobs::redis::{RedisJobs, RedisSettings};

@@ -52,6 +52,13 @@ impl FolderSource {
         })?
     }
 
+    /// The list with the most members, the first of them by id; `None` when there is no list.
+    #[must_use]
+    pub fn largest_list(&self) -> Option<ResourceId> {
+        let by_members = |(_, list): &(&ResourceId, &List)| list.members.len();
+        self.lists.iter().rev().max_by_key(by_members).map(|(id, _)| id.clone())
+    }
+
     fn read(path: &Path, own: &OwnBases, clock: Arc<dyn Clock>) -> Result<(Self, Vec<BadLine>), Fault> {
         // A transaction time is in whole milliseconds: what is there must not be later than the first one.
         let opened = clock.now().floor_to_millis();

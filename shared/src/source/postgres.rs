@@ -90,6 +90,13 @@ impl PostgresSource {
         Ok(Self { pool, statement_timeout: settings.statement_timeout })
     }
 
+    /// The list with the most members now, the first of them by id; `None` when there is no list.
+    pub async fn largest_list(&self) -> Result<Option<ResourceId>, Fault> {
+        const DOING: &str = "failed to look for the largest list";
+        let rows = self.rows(DOING, LARGEST_LIST, &[]).await?;
+        rows.first().map(|row| parsed(DOING, row, 0)).transpose()
+    }
+
     /// The rows of one statement, of which the text is prepared once a connection.
     async fn rows(
         &self,
@@ -126,6 +133,9 @@ impl PostgresSource {
 
 const SAFE_POINT: &str = "-- transaction_time: see safe_point in the migration
     SELECT safe_point()";
+
+const LARGEST_LIST: &str = "-- largest_list: for whoever does not say which one
+    SELECT list FROM attribution_list WHERE valid_to = 'infinity' ORDER BY members DESC, list LIMIT 1";
 
 const HEAD: &str = "-- list: the head of a list as of a time
     SELECT before, after, members, valid_from FROM attribution_list
