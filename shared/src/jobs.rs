@@ -7,6 +7,9 @@
 //! **Due times.** Each published task has a due time: the moment at which somebody must look at it again if nothing has
 //! happened. Publishing, starting and working push it forward, completing removes it, and the janitor publishes what is
 //! due. Outbox, lost message, dead worker, back-off and broker outage are all this one mechanism (design §4.5).
+//!
+//! **Open tasks.** A task is open from its first due time until it is done or its job is at its end. At most `window`
+//! tasks of a job are open at a time. A verb about a task that is not open, or that does not exist, changes nothing.
 
 pub mod memory;
 pub mod redis;
@@ -15,7 +18,7 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
 use crate::export::{Attempt, ClientId, ExportRequest, Failure, Job, JobId, Output, TaskKind, TaskNo, TaskRef};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 
 /// A job to record.
@@ -41,7 +44,7 @@ pub enum Start {
         /// How often it was started.
         attempts: u32,
     },
-    /// Nothing to do: the job is unknown or at its end, or the task is done.
+    /// Nothing to do: the job is unknown or at its end, or the task is done or not open yet.
     Nothing,
 }
 
@@ -67,6 +70,16 @@ pub struct Plan {
     pub tasks: Vec<TaskKind>,
     /// At most so many tasks of the job are on the queue at a time; at least 1 (fair share, design §5).
     pub window: u32,
+}
+
+impl Plan {
+    /// Refuses a plan after which a job would never come to its end.
+    fn check(&self, job: JobId) -> Result<(), Fault> {
+        if self.tasks.is_empty() || self.window == 0 {
+            return Err(Fault::new(FaultKind::Invalid, format!("job {job} was cut into no tasks, or with no window")));
+        }
+        Ok(())
+    }
 }
 
 /// What a completed attempt learns.
@@ -129,18 +142,19 @@ pub trait JobStore: Send + Sync + 'static {
     /// Empty for a job that failed or was cancelled, and for one that is unknown.
     async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault>;
 
-    /// Tells that a task was published: pushes its due time to `due` if it has not been started and is not done.
+    /// Tells that a task was published: pushes its due time to `due` if it is open and was never started.
     async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault>;
 
     /// Starts a task: counts an attempt and pushes the due time to `due`.
     ///
-    /// Two starts at once both work, with attempts of their own. After `attempts` starts the answer is `Exhausted`.
+    /// Two starts at once both work, with attempts of their own. After `attempts` counted starts the answer is
+    /// `Exhausted`. No two starts of a task ever get the same attempt, counted or not: the names of objects rest on it.
     async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault>;
 
     /// Stores how a job was cut and makes it `Running`; the plan task is done by this.
     ///
-    /// The first plan wins; a later one changes nothing. Answers the tasks of the window that are not done (1 to `window`
-    /// after the first call), each due at `due`; nothing when the job is at its end.
+    /// The first plan wins; a later one changes nothing. Answers the open tasks (1 to `window` after the first call), each
+    /// due at `due` from now on; nothing when the job is unknown or at its end. A plan without tasks or window is `Invalid`.
     async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<TaskNo>, Fault>;
 
     /// Tells that an attempt is at work: pushes the due time to `due`. Answers whether to go on: `false` when the job is
@@ -149,12 +163,12 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Claims resources for a task: `true` for each digest that no other task had claimed before, in order.
     ///
-    /// A task finds its own claims again, so that an attempt after the first gets the same answers. All `false` when the
-    /// job is at its end.
+    /// A task finds its own claims again, so that an attempt after the first gets the same answers. All `false` unless the
+    /// job is `Running`.
     async fn claim(&self, task: TaskRef, digests: &[Digest]) -> Result<Vec<bool>, Fault>;
 
     /// Completes a task with the outputs of an attempt. The first attempt wins; a repeated call of the winner answers as
-    /// the first did, except that `next` may be `None`.
+    /// the first did, except that `next` may be `None`. `Lost` when the job has failed or was cancelled since.
     ///
     /// When it wins, the next unpublished task gets the due time `due`; when it was the last task, the job is `Completed`,
     /// ended at `now`, and expires at `expires`.
@@ -168,8 +182,8 @@ pub trait JobStore: Send + Sync + 'static {
         expires: Instant,
     ) -> Result<Completion, Fault>;
 
-    /// Gives an attempt back, to be looked at again at `due`. With `uncounted` the attempt is not counted: a worker that
-    /// stops in good order is not the task's fault.
+    /// Gives an attempt back, to be looked at again at `due`. With `uncounted` one start less counts: a worker that stops
+    /// in good order is not the task's fault.
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault>;
 
     /// Ends a job that is alive as `Failed`. Answers whether this call did it.
@@ -180,7 +194,8 @@ pub trait JobStore: Send + Sync + 'static {
     async fn cancel(&self, job: JobId, now: Instant, expires: Instant) -> Result<bool, Fault>;
 
     /// Up to `limit` jobs that need somebody at `now`, with what they need. What it hands out is not handed out again
-    /// before `again`: due tasks get `again` as their due time, ended jobs are looked at again then.
+    /// before `again`, which lies after `now`: due tasks get `again` as their due time, ended jobs are looked at again then.
+    /// The tasks of one chore stand in the order of their numbers.
     async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault>;
 
     /// Tells that the objects of an ended job which no manifest names are gone; it is looked at again when it expires.
@@ -189,7 +204,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Forgets a job. Forgetting an unknown job succeeds.
     async fn remove(&self, job: JobId) -> Result<(), Fault>;
 
-    /// How many jobs there are that have not been removed, and how many of them need somebody at `now`.
+    /// How many jobs there are that have not been removed, and how many of them need somebody at `now`. `overdue` may count
+    /// a job whose due times were pushed forward since somebody last looked at it; after [`JobStore::chores`] it is exact.
     async fn backlog(&self, now: Instant) -> Result<Backlog, Fault>;
 
     /// Succeeds when the store can be asked.

@@ -1,1 +1,365 @@
-//! .
+//! The job store in memory: the readable specification of [`super::redis`], for `atr up` and for tests.
+//!
+//! Read [`Record`]: a job as data, and a method for each verb of the port.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, Work};
+use crate::export::{Attempt, Failure, Job, JobId, JobState, Output, Progress, TaskKind, TaskNo, TaskRef};
+use crate::fault::Fault;
+use crate::fhir::Instant;
+
+/// Jobs in memory; they go when the process goes.
+#[derive(Debug, Default)]
+pub struct MemoryJobs {
+    records: Mutex<BTreeMap<JobId, Record>>,
+}
+
+impl MemoryJobs {
+    /// A store without jobs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Never held over an await. A panic inside leaves whole records behind, so that poison means nothing.
+    fn records(&self) -> MutexGuard<'_, BTreeMap<JobId, Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `act` says about a job; `unknown` when there is none.
+    fn with<T>(&self, job: JobId, unknown: T, act: impl FnOnce(&mut Record) -> T) -> T {
+        self.records().get_mut(&job).map_or(unknown, act)
+    }
+}
+
+#[async_trait]
+impl JobStore for MemoryJobs {
+    async fn create(&self, job: &NewJob, due: Instant) -> Result<(), Fault> {
+        self.records().entry(job.id).or_insert_with(|| Record::new(job, due));
+        Ok(())
+    }
+
+    async fn job(&self, job: JobId) -> Result<Option<Job>, Fault> {
+        Ok(self.with(job, None, |record| Some(record.job.clone())))
+    }
+
+    async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault> {
+        Ok(self.with(job, Vec::new(), |record| record.outputs()))
+    }
+
+    async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault> {
+        self.with(task.job, (), |record| record.published(task.task, due));
+        Ok(())
+    }
+
+    async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault> {
+        Ok(self.with(task.job, Start::Nothing, |record| record.start(task.task, attempts, due)))
+    }
+
+    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<TaskNo>, Fault> {
+        plan.check(job)?;
+        Ok(self.with(job, Vec::new(), |record| record.plan(plan, due)))
+    }
+
+    async fn keep(&self, task: TaskRef, due: Instant) -> Result<bool, Fault> {
+        Ok(self.with(task.job, false, |record| record.keep(task.task, due)))
+    }
+
+    async fn claim(&self, task: TaskRef, digests: &[Digest]) -> Result<Vec<bool>, Fault> {
+        Ok(self.with(task.job, vec![false; digests.len()], |record| record.claim(task.task, digests)))
+    }
+
+    async fn complete(
+        &self,
+        task: TaskRef,
+        attempt: Attempt,
+        outputs: &[Output],
+        now: Instant,
+        due: Instant,
+        expires: Instant,
+    ) -> Result<Completion, Fault> {
+        Ok(self
+            .with(task.job, Completion::Lost, |record| record.complete(task.task, attempt, outputs, now, due, expires)))
+    }
+
+    async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
+        self.with(task.job, (), |record| record.give_back(task.task, due, uncounted));
+        Ok(())
+    }
+
+    async fn fail(&self, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
+        Ok(self.with(job, false, |record| record.fail(failure, now, expires)))
+    }
+
+    async fn cancel(&self, job: JobId, now: Instant, expires: Instant) -> Result<bool, Fault> {
+        Ok(self.with(job, false, |record| record.cancel(now, expires)))
+    }
+
+    async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault> {
+        let mut records = self.records();
+        let mut waiting: Vec<_> = records.iter_mut().filter(|(_, record)| record.look_at() <= now).collect();
+        waiting.sort_by_key(|(_, record)| record.look_at());
+        Ok(waiting.into_iter().take(limit).map(|(job, record)| (*job, record.look(now, again))).collect())
+    }
+
+    async fn swept(&self, job: JobId) -> Result<(), Fault> {
+        self.with(job, (), Record::swept);
+        Ok(())
+    }
+
+    async fn remove(&self, job: JobId) -> Result<(), Fault> {
+        self.records().remove(&job);
+        Ok(())
+    }
+
+    async fn backlog(&self, now: Instant) -> Result<Backlog, Fault> {
+        let records = self.records();
+        let overdue = records.values().filter(|record| record.look_at() <= now).count();
+        Ok(Backlog { jobs: records.len() as u64, overdue: overdue as u64 })
+    }
+
+    async fn ready(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A job and all that is known about its tasks.
+#[derive(Debug)]
+struct Record {
+    job: Job,
+    /// By number; only the plan before the job is cut.
+    tasks: Vec<Task>,
+    claims: BTreeMap<Digest, TaskNo>,
+    /// Set with the end of the job.
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+struct Task {
+    kind: TaskKind,
+    /// When somebody must look at it; the task is open while there is such a time.
+    due: Option<Instant>,
+    /// Starts so far: the number of the latest attempt.
+    starts: u32,
+    /// Starts that do not count.
+    uncounted: u32,
+    /// The attempt that won, and what it wrote.
+    done: Option<(Attempt, Vec<Output>)>,
+}
+
+#[derive(Debug)]
+struct End {
+    expires: Instant,
+    /// Not to be handed out before.
+    look: Instant,
+    /// Whether the objects are gone that no manifest names.
+    swept: bool,
+    /// The task that completed the job.
+    last: Option<TaskNo>,
+}
+
+impl Task {
+    fn new(kind: TaskKind) -> Self {
+        Self { kind, due: None, starts: 0, uncounted: 0, done: None }
+    }
+}
+
+impl Record {
+    fn new(job: &NewJob, due: Instant) -> Self {
+        Self {
+            job: Job {
+                id: job.id,
+                client: job.client.clone(),
+                request: job.request.clone(),
+                created_at: job.created_at,
+                state: JobState::Accepted,
+                transaction_time: None,
+                progress: Progress::default(),
+                ended_at: None,
+                expires_at: None,
+                failure: None,
+            },
+            tasks: vec![Task { due: Some(due), ..Task::new(TaskKind::Plan) }],
+            claims: BTreeMap::new(),
+            end: None,
+        }
+    }
+
+    fn task(&mut self, task: TaskNo) -> Option<&mut Task> {
+        self.tasks.get_mut(usize::try_from(task.0).ok()?)
+    }
+
+    fn open(&mut self, task: TaskNo) -> Option<&mut Task> {
+        self.task(task).filter(|task| task.due.is_some())
+    }
+
+    /// The numbers and states of the open tasks.
+    fn all_open(&mut self) -> impl Iterator<Item = (TaskNo, &mut Task)> {
+        (0..).map(TaskNo).zip(&mut self.tasks).filter(|(_, task)| task.due.is_some())
+    }
+
+    fn outputs(&self) -> Vec<Output> {
+        if matches!(self.job.state, JobState::Failed | JobState::Cancelled) {
+            return Vec::new();
+        }
+        self.tasks.iter().filter_map(|task| task.done.as_ref()).flat_map(|(_, outputs)| outputs).cloned().collect()
+    }
+
+    fn published(&mut self, task: TaskNo, due: Instant) {
+        if let Some(task) = self.open(task).filter(|task| task.starts == 0) {
+            task.due = Some(due);
+        }
+    }
+
+    fn start(&mut self, task: TaskNo, attempts: u32, due: Instant) -> Start {
+        let (request, transaction_time) = (self.job.request.clone(), self.job.transaction_time);
+        let Some(task) = self.open(task) else { return Start::Nothing };
+        let counted = task.starts - task.uncounted;
+        if counted >= attempts {
+            return Start::Exhausted { attempts: counted };
+        }
+        task.starts += 1;
+        task.due = Some(due);
+        let (attempt, kind) = (Attempt(task.starts), task.kind.clone());
+        Start::Work(Box::new(Work { attempt, kind, request, transaction_time }))
+    }
+
+    fn plan(&mut self, plan: &Plan, due: Instant) -> Vec<TaskNo> {
+        if self.job.state == JobState::Accepted {
+            self.job.state = JobState::Running;
+            self.job.transaction_time = Some(plan.transaction_time);
+            self.tasks[0].due = None;
+            self.tasks.extend(plan.tasks.iter().cloned().map(Task::new));
+            self.job.progress = Progress { tasks: number(self.tasks.len()), done: 1, lines: 0 };
+            for task in self.tasks.iter_mut().skip(1).take(plan.window as usize) {
+                task.due = Some(due);
+            }
+        }
+        let push = |(number, task): (TaskNo, &mut Task)| {
+            task.due = Some(due);
+            number
+        };
+        self.all_open().map(push).collect()
+    }
+
+    fn keep(&mut self, task: TaskNo, due: Instant) -> bool {
+        self.open(task).map(|task| task.due = Some(due)).is_some()
+    }
+
+    fn claim(&mut self, task: TaskNo, digests: &[Digest]) -> Vec<bool> {
+        if self.job.state != JobState::Running {
+            return vec![false; digests.len()];
+        }
+        digests.iter().map(|digest| *self.claims.entry(*digest).or_insert(task) == task).collect()
+    }
+
+    fn complete(
+        &mut self,
+        no: TaskNo,
+        attempt: Attempt,
+        outputs: &[Output],
+        now: Instant,
+        due: Instant,
+        expires: Instant,
+    ) -> Completion {
+        if !matches!(self.job.state, JobState::Running | JobState::Completed) {
+            return Completion::Lost;
+        }
+        let last = self.end.as_ref().is_some_and(|end| end.last == Some(no));
+        let Some(task) = self.task(no) else { return Completion::Lost };
+        match &task.done {
+            Some((winner, _)) if *winner == attempt => return Completion::Won { next: None, last },
+            None if task.due.is_some() => {}
+            _ => return Completion::Lost,
+        }
+        task.due = None;
+        task.done = Some((attempt, outputs.to_vec()));
+        self.job.progress.done += 1;
+        self.job.progress.lines += outputs.iter().map(|output| output.lines).sum::<u64>();
+
+        // Tasks open in the order of their numbers, so that the next one is the first of which nothing was heard.
+        let untouched = |(_, task): &(TaskNo, &mut Task)| task.due.is_none() && task.done.is_none();
+        if let Some((next, task)) = (1..).map(TaskNo).zip(self.tasks.iter_mut().skip(1)).find(untouched) {
+            task.due = Some(due);
+            return Completion::Won { next: Some(next), last: false };
+        }
+        let last = self.job.progress.done == self.job.progress.tasks;
+        if last {
+            self.end(JobState::Completed, now, expires, Some(no));
+        }
+        Completion::Won { next: None, last }
+    }
+
+    fn give_back(&mut self, task: TaskNo, due: Instant, uncounted: bool) {
+        let Some(task) = self.open(task) else { return };
+        task.due = Some(due);
+        if uncounted && task.uncounted < task.starts {
+            task.uncounted += 1;
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure, now: Instant, expires: Instant) -> bool {
+        let alive = self.job.state.is_alive();
+        if alive {
+            self.job.failure = Some(failure.clone());
+            self.end(JobState::Failed, now, expires, None);
+        }
+        alive
+    }
+
+    fn cancel(&mut self, now: Instant, expires: Instant) -> bool {
+        let first = self.job.state != JobState::Cancelled;
+        if first {
+            self.end(JobState::Cancelled, now, expires, None);
+        }
+        first
+    }
+
+    fn end(&mut self, state: JobState, now: Instant, expires: Instant, last: Option<TaskNo>) {
+        self.job.state = state;
+        self.job.ended_at = Some(now);
+        self.job.expires_at = Some(expires);
+        self.end = Some(End { expires, look: now, swept: false, last });
+        for task in &mut self.tasks {
+            task.due = None;
+        }
+    }
+
+    fn swept(&mut self) {
+        if let Some(end) = &mut self.end {
+            end.swept = true;
+            self.claims.clear();
+        }
+    }
+
+    /// When somebody must look at the job.
+    fn look_at(&self) -> Instant {
+        match &self.end {
+            Some(end) if end.swept => end.look.max(end.expires),
+            Some(end) => end.look,
+            // A job that is alive has an open task: the plan, or one of the window.
+            None => self.tasks.iter().filter_map(|task| task.due).min().unwrap_or(self.job.created_at),
+        }
+    }
+
+    /// What a job needs that somebody must look at.
+    fn look(&mut self, now: Instant, again: Instant) -> Chore {
+        if let Some(end) = &mut self.end {
+            end.look = again;
+            return if end.expires <= now { Chore::Remove } else { Chore::Sweep };
+        }
+        let push = |(number, task): (TaskNo, &mut Task)| {
+            task.due = Some(again);
+            number
+        };
+        Chore::Publish(self.all_open().filter(|(_, task)| task.due <= Some(now)).map(push).collect())
+    }
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).expect("the tasks of a job are numbered with 32 bits")
+}

@@ -1,1 +1,331 @@
-//! .
+//! The job store on Redis: what production runs on. [`super::memory`] says the same in plain lines.
+//!
+//! Each change of a job is one Lua script over keys of that job (`redis/*.lua`, their names in `keys`); `index` is the
+//! list of due work over all jobs, `claims` the part with many keys, `record` and `faults` say what values and errors mean.
+
+mod claims;
+mod faults;
+mod index;
+mod keys;
+mod record;
+mod scripts;
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use ::redis::io::tcp::TcpSettings;
+use ::redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, ScriptInvocation};
+use async_trait::async_trait;
+
+use self::faults::fault;
+use self::keys::{Keys, buckets};
+use self::record::{fields_of, job_of, json, outputs_of, parsed, unreadable};
+use self::scripts::Scripts;
+use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, Work};
+use crate::export::{Attempt, Failure, Job, JobId, Output, TaskKind, TaskNo, TaskRef};
+use crate::fault::{Fault, FaultKind};
+use crate::fhir::Instant;
+
+/// How long the record of an ended job outlives its expiry, so that the janitor can remove its objects first.
+const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long to wait for Redis.
+#[derive(Clone, Copy, Debug)]
+pub struct RedisSettings {
+    /// For the answer to a command. A command that was not answered in time may still have been done; every verb may be
+    /// repeated.
+    pub command_timeout: Duration,
+    /// For a connection. A call that finds the connection lost waits for two tries at a new one.
+    pub connect_timeout: Duration,
+}
+
+impl Default for RedisSettings {
+    /// Two seconds each: longer than a fork for a snapshot holds the server up, shorter than a client's patience.
+    fn default() -> Self {
+        Self { command_timeout: Duration::from_secs(2), connect_timeout: Duration::from_secs(2) }
+    }
+}
+
+/// Jobs in Redis 6.2 or later, on one connection that all calls share and that is made anew when it is lost.
+pub struct RedisJobs {
+    connection: ConnectionManager,
+    namespace: String,
+    scripts: Scripts,
+}
+
+impl RedisJobs {
+    /// Connects to `redis://` or, over TLS, `rediss://`. Every key begins with the namespace and a colon.
+    ///
+    /// Fails with `Invalid` when the URL, the namespace or the password is wrong, with `Unavailable` when there is no
+    /// server.
+    pub async fn connect(url: &str, namespace: &str, settings: RedisSettings) -> Result<Self, Fault> {
+        if namespace.contains(['{', '}']) {
+            return Err(Fault::new(
+                FaultKind::Invalid,
+                "a namespace in Redis has no braces: they mark the slot of a key",
+            ));
+        }
+        let doing = "failed to connect to redis";
+        let address = url.into_connection_info().map_err(|error| fault(doing, &error))?;
+        let client =
+            Client::open(address.set_tcp_settings(tcp_settings(settings))).map_err(|error| fault(doing, &error))?;
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(settings.command_timeout))
+            .set_connection_timeout(Some(settings.connect_timeout))
+            .set_number_of_retries(1);
+        let connection =
+            ConnectionManager::new_with_config(client, config).await.map_err(|error| fault(doing, &error))?;
+        Ok(Self { connection, namespace: namespace.to_owned(), scripts: Scripts::new() })
+    }
+
+    fn keys(&self, job: JobId) -> Keys {
+        Keys::new(&self.namespace, job)
+    }
+
+    async fn call<T>(&self, script: &ScriptInvocation<'_>, doing: &str, what: impl Display) -> Result<T, Fault>
+    where
+        T: FromRedisValue,
+    {
+        let mut connection = self.connection.clone();
+        script.invoke_async(&mut connection).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+    }
+
+    async fn send<T>(&self, commands: &Pipeline, doing: &str, what: impl Display) -> Result<T, Fault>
+    where
+        T: FromRedisValue,
+    {
+        let mut connection = self.connection.clone();
+        commands.query_async(&mut connection).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+    }
+}
+
+#[async_trait]
+impl JobStore for RedisJobs {
+    async fn create(&self, job: &NewJob, due: Instant) -> Result<(), Fault> {
+        let keys = self.keys(job.id);
+        let mut create = self.scripts.create.prepare_invoke();
+        create.key(keys.job()).key(keys.tasks()).key(keys.due());
+        create.arg(due.unix_micros()).arg(json(&TaskKind::Plan));
+        for (field, value) in fields_of(job) {
+            create.arg(field).arg(value);
+        }
+        self.enlist(job.id, due).await?;
+        self.call::<()>(&create, "record job", job.id).await?;
+        // A janitor that found no record yet may have taken the job out of the index.
+        self.enlist(job.id, due).await
+    }
+
+    async fn job(&self, job: JobId) -> Result<Option<Job>, Fault> {
+        let mut commands = ::redis::pipe();
+        commands.hgetall(self.keys(job).job());
+        let (fields,): (HashMap<String, String>,) = self.send(&commands, "read job", job).await?;
+        job_of(job, &fields)
+    }
+
+    async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault> {
+        let keys = self.keys(job);
+        let mut commands = ::redis::pipe();
+        // The state is read last: outputs that were there before the job failed count for nothing.
+        commands.hgetall(keys.done()).hget(keys.job(), "state");
+        let (mut done, state): (Vec<(u32, String)>, Option<String>) =
+            self.send(&commands, "read outputs of job", job).await?;
+        if !matches!(state.as_deref(), Some("running" | "completed")) {
+            return Ok(Vec::new());
+        }
+        done.sort_unstable_by_key(|(task, _)| *task);
+        let outputs = done.iter().map(|(_, outputs)| outputs_of(job, outputs)).collect::<Result<Vec<_>, _>>()?;
+        Ok(outputs.into_iter().flatten().collect())
+    }
+
+    async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault> {
+        let keys = self.keys(task.job);
+        let mut published = self.scripts.published.prepare_invoke();
+        published.key(keys.due()).key(keys.attempts()).arg(task.task.0).arg(due.unix_micros());
+        if self.call(&published, "note the publishing of task", task).await? {
+            self.lower(task.job, due).await?;
+        }
+        Ok(())
+    }
+
+    async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault> {
+        let keys = self.keys(task.job);
+        let mut start = self.scripts.start.prepare_invoke();
+        start.key(keys.job()).key(keys.tasks()).key(keys.due()).key(keys.attempts());
+        start.arg(task.task.0).arg(attempts).arg(due.unix_micros());
+        let Some((attempt, counted, kind, request, transaction_time)) =
+            self.call::<Option<(u32, u32, String, String, String)>>(&start, "start task", task).await?
+        else {
+            return Ok(Start::Nothing);
+        };
+        if attempt == 0 {
+            return Ok(Start::Exhausted { attempts: counted });
+        }
+        self.lower(task.job, due).await?;
+        let transaction_time = match transaction_time.as_str() {
+            "" => None,
+            micros => Some(micros.parse().map_err(|_| unreadable(task.job, "transaction_time"))?),
+        };
+        Ok(Start::Work(Box::new(Work {
+            attempt: Attempt(attempt),
+            kind: parsed(task.job, "tasks", &kind)?,
+            request: parsed(task.job, "request", &request)?,
+            transaction_time: transaction_time.map(Instant::from_unix_micros),
+        })))
+    }
+
+    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<TaskNo>, Fault> {
+        plan.check(job)?;
+        let keys = self.keys(job);
+        let mut script = self.scripts.plan.prepare_invoke();
+        script.key(keys.job()).key(keys.tasks()).key(keys.due());
+        script.arg(plan.transaction_time.unix_micros()).arg(plan.window).arg(due.unix_micros());
+        script.arg(buckets(&plan.tasks));
+        for kind in &plan.tasks {
+            script.arg(json(kind));
+        }
+        let mut open: Vec<u32> = self.call(&script, "store the plan of job", job).await?;
+        if !open.is_empty() {
+            self.lower(job, due).await?;
+        }
+        open.sort_unstable();
+        Ok(open.into_iter().map(TaskNo).collect())
+    }
+
+    async fn keep(&self, task: TaskRef, due: Instant) -> Result<bool, Fault> {
+        let mut keep = self.scripts.keep.prepare_invoke();
+        keep.key(self.keys(task.job).due()).arg(task.task.0).arg(due.unix_micros());
+        let open = self.call(&keep, "keep task", task).await?;
+        if open {
+            self.lower(task.job, due).await?;
+        }
+        Ok(open)
+    }
+
+    async fn claim(&self, task: TaskRef, digests: &[Digest]) -> Result<Vec<bool>, Fault> {
+        self.claim_all(task, digests).await
+    }
+
+    async fn complete(
+        &self,
+        task: TaskRef,
+        attempt: Attempt,
+        outputs: &[Output],
+        now: Instant,
+        due: Instant,
+        expires: Instant,
+    ) -> Result<Completion, Fault> {
+        let mut complete = self.scripts.complete.prepare_invoke();
+        for key in self.keys(task.job).all() {
+            complete.key(key);
+        }
+        let lines: u64 = outputs.iter().map(|output| output.lines).sum();
+        complete.arg(task.task.0).arg(attempt.0).arg(json(&outputs)).arg(lines);
+        complete.arg(now.unix_micros()).arg(due.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
+        let (won, next, last): (bool, u32, bool) = self.call(&complete, "complete task", task).await?;
+        if !won {
+            return Ok(Completion::Lost);
+        }
+        if last {
+            self.lower(task.job, now).await?;
+        } else if next > 0 {
+            self.lower(task.job, due).await?;
+        }
+        Ok(Completion::Won { next: (next > 0).then_some(TaskNo(next)), last })
+    }
+
+    async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
+        let keys = self.keys(task.job);
+        let mut give_back = self.scripts.give_back.prepare_invoke();
+        give_back.key(keys.due()).key(keys.attempts());
+        give_back.arg(task.task.0).arg(due.unix_micros()).arg(u8::from(uncounted));
+        if self.call(&give_back, "give back task", task).await? {
+            self.lower(task.job, due).await?;
+        }
+        Ok(())
+    }
+
+    async fn fail(&self, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
+        let mut fail = self.scripts.fail.prepare_invoke();
+        for key in self.keys(job).all() {
+            fail.key(key);
+        }
+        fail.arg(json(failure)).arg(now.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
+        let ended = self.call(&fail, "fail job", job).await?;
+        if ended {
+            self.lower(job, now).await?;
+        }
+        Ok(ended)
+    }
+
+    async fn cancel(&self, job: JobId, now: Instant, expires: Instant) -> Result<bool, Fault> {
+        let mut cancel = self.scripts.cancel.prepare_invoke();
+        for key in self.keys(job).all() {
+            cancel.key(key);
+        }
+        cancel.arg(now.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
+        // A completed job waits in the index for its expiry, a day perhaps; lowered here too, a crash after the script
+        // does not leave its objects that long.
+        self.lower_if_there(job, now).await?;
+        let ended = self.call(&cancel, "cancel job", job).await?;
+        if ended {
+            self.lower(job, now).await?;
+        }
+        Ok(ended)
+    }
+
+    async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault> {
+        self.take_chores(now, again, limit).await
+    }
+
+    async fn swept(&self, job: JobId) -> Result<(), Fault> {
+        let mut swept = self.scripts.swept.prepare_invoke();
+        swept.key(self.keys(job).job());
+        if self.call(&swept, "note the sweep of job", job).await? {
+            self.forget_claims(job).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, job: JobId) -> Result<(), Fault> {
+        // The claims first, because the record knows how many buckets there are; the index last, so that a crash in
+        // between is found by the janitor.
+        self.forget_claims(job).await?;
+        let mut commands = ::redis::pipe();
+        commands.unlink(&self.keys(job).all()[..]).ignore().zrem(self.index(), job.to_string()).ignore();
+        self.send(&commands, "remove job", job).await
+    }
+
+    async fn backlog(&self, now: Instant) -> Result<Backlog, Fault> {
+        let mut commands = ::redis::pipe();
+        commands.zcard(self.index()).zcount(self.index(), "-inf", now.unix_micros());
+        let (jobs, overdue) = self.send(&commands, "count", "jobs").await?;
+        Ok(Backlog { jobs, overdue })
+    }
+
+    async fn ready(&self) -> Result<(), Fault> {
+        let mut commands = ::redis::pipe();
+        commands.ping().ignore();
+        self.send(&commands, "reach", "redis").await
+    }
+}
+
+/// How long the record of a job stays from its end on, in milliseconds. Told to Redis as a duration, because the caller's
+/// clock need not be that of the server.
+fn stay(now: Instant, expires: Instant) -> u64 {
+    millis(expires.since(now) + GRACE)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn tcp_settings(settings: RedisSettings) -> TcpSettings {
+    let tcp = TcpSettings::default().set_nodelay(true);
+    // A server that goes without a word (its machine died) leaves a connection on which nothing ever arrives; the kernel
+    // gives it up after this time, and a new one is made. Other systems wait for their own, longer time.
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(settings.command_timeout + settings.connect_timeout);
+    tcp
+}

@@ -1,0 +1,117 @@
+//! The index: one sorted set of all jobs by the time at which somebody must look at each.
+//!
+//! It is in another slot of a cluster than the jobs, so that no script can change it together with one. These rules keep
+//! it true over crashes and races:
+//!
+//! - Its time for a job is never later than the job's own: whoever makes a time in the job earlier lowers it afterwards,
+//!   and one that is too early costs a look in vain. A crash in between delays the job to the next look that was
+//!   arranged, at most the janitor's `again`.
+//! - The janitor first takes a job, which moves it to `again`, then looks at it; so two janitors never work on the same
+//!   job, and one that dies has lost nothing.
+//! - A job is in the index before its record exists, and leaves it after its record is gone.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use redis::ToRedisArgs;
+
+use super::RedisJobs;
+use super::record::unreadable;
+use crate::export::{JobId, TaskNo};
+use crate::fault::Fault;
+use crate::fhir::Instant;
+use crate::jobs::Chore;
+
+/// Jobs that one janitor looks at at a time.
+const LOOKS_AT_ONCE: usize = 16;
+
+impl RedisJobs {
+    /// The index: job → the time at which somebody must look at it.
+    pub(super) fn index(&self) -> String {
+        format!("{}:jobs", self.namespace)
+    }
+
+    /// Sees to it that somebody looks at a job at `at` or before; called after the job itself has changed.
+    pub(super) async fn lower(&self, job: JobId, at: Instant) -> Result<(), Fault> {
+        self.score(job, "LT", at).await
+    }
+
+    /// The same before the job has changed, when it is not certain that there is one.
+    pub(super) async fn lower_if_there(&self, job: JobId, at: Instant) -> Result<(), Fault> {
+        self.score(job, &["XX", "LT"], at).await
+    }
+
+    /// Puts a job into the index if it is not there.
+    pub(super) async fn enlist(&self, job: JobId, at: Instant) -> Result<(), Fault> {
+        self.score(job, "NX", at).await
+    }
+
+    async fn score(&self, job: JobId, condition: impl ToRedisArgs, at: Instant) -> Result<(), Fault> {
+        let mut commands = redis::pipe();
+        commands.cmd("ZADD").arg(self.index()).arg(condition).arg(at.unix_micros()).arg(job.to_string()).ignore();
+        self.send(&commands, "arrange a look at job", job).await
+    }
+
+    /// Looks at a job that was taken from the index.
+    async fn look(&self, job: JobId, now: Instant, again: Instant) -> Result<Option<(JobId, Chore)>, Fault> {
+        let keys = self.keys(job);
+        let mut look = self.scripts.look.prepare_invoke();
+        look.key(keys.job()).key(keys.due()).arg(now.unix_micros()).arg(again.unix_micros());
+        let Some((chore, next, mut tasks)) =
+            self.call::<Option<(String, i64, Vec<u32>)>>(&look, "look at job", job).await?
+        else {
+            self.delist(job, now).await?;
+            return Ok(None);
+        };
+        let next = Instant::from_unix_micros(next);
+        if next < again {
+            self.lower(job, next).await?;
+        } else if next > again {
+            let mut raise = self.scripts.raise.prepare_invoke();
+            raise.key(self.index()).arg(job.to_string()).arg(again.unix_micros()).arg(next.unix_micros());
+            self.call::<()>(&raise, "put off job", job).await?;
+        }
+        tasks.sort_unstable();
+        match chore.as_str() {
+            "none" => Ok(None),
+            "publish" => Ok(Some((job, Chore::Publish(tasks.into_iter().map(TaskNo).collect())))),
+            "sweep" => Ok(Some((job, Chore::Sweep))),
+            "remove" => Ok(Some((job, Chore::Remove))),
+            _ => Err(unreadable(job, "chore")),
+        }
+    }
+
+    /// Takes a job without a record out of the index. Looks once more afterwards, because the job may just be recorded by
+    /// somebody who found it in the index still.
+    async fn delist(&self, job: JobId, now: Instant) -> Result<(), Fault> {
+        let mut commands = redis::pipe();
+        commands.zrem(self.index(), job.to_string()).ignore().exists(self.keys(job).job());
+        let (recorded,): (bool,) = self.send(&commands, "delist job", job).await?;
+        if recorded { self.enlist(job, now).await } else { Ok(()) }
+    }
+
+    /// [`JobStore::chores`](crate::jobs::JobStore::chores): takes and looks, until nothing is due or there is enough.
+    pub(super) async fn take_chores(
+        &self,
+        now: Instant,
+        again: Instant,
+        limit: usize,
+    ) -> Result<Vec<(JobId, Chore)>, Fault> {
+        // A job that is looked at again at once would be taken for ever by the loop below.
+        let again = again.max(now + Duration::from_micros(1));
+        let mut chores = Vec::new();
+        while chores.len() < limit {
+            let mut take = self.scripts.take.prepare_invoke();
+            take.key(self.index()).arg(now.unix_micros()).arg(again.unix_micros()).arg(limit - chores.len());
+            let taken: Vec<String> = self.call(&take, "take", "due jobs").await?;
+            if taken.is_empty() {
+                break;
+            }
+            let jobs: Vec<JobId> = taken.iter().filter_map(|job| job.parse().ok()).collect();
+            let looks = stream::iter(jobs).map(|job| self.look(job, now, again)).buffered(LOOKS_AT_ONCE);
+            let looks: Vec<_> = looks.try_collect().await?;
+            chores.extend(looks.into_iter().flatten());
+        }
+        Ok(chores)
+    }
+}

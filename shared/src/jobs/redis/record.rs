@@ -1,0 +1,96 @@
+//! What the values in Redis mean: the fields of a job's hash, and JSON where a value has parts.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::export::{ClientId, Job, JobId, JobState, Output, Progress};
+use crate::fault::{Fault, FaultKind};
+use crate::fhir::Instant;
+use crate::jobs::NewJob;
+
+/// The version of the records that this build writes and reads.
+const VERSION: &str = "1";
+
+/// The fields of a new job.
+pub(super) fn fields_of(job: &NewJob) -> [(&'static str, String); 5] {
+    [
+        ("version", VERSION.to_owned()),
+        ("client", job.client.0.clone()),
+        ("request", json(&job.request)),
+        ("created_at", job.created_at.unix_micros().to_string()),
+        ("state", JobState::Accepted.name().to_owned()),
+    ]
+}
+
+/// The job that a hash holds; `None` for a hash that is not there.
+pub(super) fn job_of(id: JobId, fields: &HashMap<String, String>) -> Result<Option<Job>, Fault> {
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let record = Record { id, fields };
+    if record.text("version")? != VERSION {
+        return Err(unreadable(id, "version"));
+    }
+    Ok(Some(Job {
+        id,
+        client: ClientId(record.text("client")?.to_owned()),
+        request: record.json("request")?,
+        created_at: record.instant("created_at")?.ok_or_else(|| unreadable(id, "created_at"))?,
+        state: JobState::from_name(record.text("state")?).ok_or_else(|| unreadable(id, "state"))?,
+        transaction_time: record.instant("transaction_time")?,
+        progress: Progress {
+            tasks: record.number("tasks")?.unwrap_or(0),
+            done: record.number("done")?.unwrap_or(0),
+            lines: record.number("lines")?.unwrap_or(0),
+        },
+        ended_at: record.instant("ended_at")?,
+        expires_at: record.instant("expires_at")?,
+        failure: fields.get("failure").map(|failure| parsed(id, "failure", failure)).transpose()?,
+    }))
+}
+
+struct Record<'a> {
+    id: JobId,
+    fields: &'a HashMap<String, String>,
+}
+
+impl Record<'_> {
+    fn text(&self, field: &'static str) -> Result<&str, Fault> {
+        self.fields.get(field).map(String::as_str).ok_or_else(|| unreadable(self.id, field))
+    }
+
+    fn json<T: DeserializeOwned>(&self, field: &'static str) -> Result<T, Fault> {
+        parsed(self.id, field, self.text(field)?)
+    }
+
+    fn number<T: std::str::FromStr>(&self, field: &'static str) -> Result<Option<T>, Fault> {
+        self.fields.get(field).map(|text| text.parse().map_err(|_| unreadable(self.id, field))).transpose()
+    }
+
+    fn instant(&self, field: &'static str) -> Result<Option<Instant>, Fault> {
+        Ok(self.number(field)?.map(Instant::from_unix_micros))
+    }
+}
+
+/// The outputs of a done task, from `{attempt} {outputs}`.
+pub(super) fn outputs_of(job: JobId, done: &str) -> Result<Vec<Output>, Fault> {
+    let (_, outputs) = done.split_once(' ').ok_or_else(|| unreadable(job, "outputs"))?;
+    parsed(job, "outputs", outputs)
+}
+
+/// JSON for a value of this crate's own types.
+pub(super) fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("the vocabulary is plain data with text as keys")
+}
+
+/// The reverse of [`json`]. The fault does not carry the parser's message, which may quote the data.
+pub(super) fn parsed<T: DeserializeOwned>(job: JobId, field: &'static str, text: &str) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|_| unreadable(job, field))
+}
+
+/// A record that this build cannot read.
+pub(super) fn unreadable(job: JobId, field: &'static str) -> Fault {
+    Fault::new(FaultKind::Corrupt, format!("failed to read the {field} of job {job}"))
+}
