@@ -360,16 +360,16 @@ impl<P: Clone> Catalog<P> {
 /// The pieces of the listed parts, if each is there, is the one meant, and is long enough.
 fn pieces<P: Clone>(upload: &Upload<P>, listed: &[ListedPart]) -> S3Result<Vec<(P, u64)>> {
     let mut pieces = Vec::with_capacity(listed.len());
-    for (at, wanted) in listed.iter().enumerate() {
+    for wanted in listed {
         let part = upload.parts.get(&wanted.number).filter(|part| {
             part.fingerprint.etag == wanted.etag && !part.fingerprint.checksums.contradict(&wanted.checksums)
         });
         let part = part.ok_or_else(|| s3_error!(InvalidPart, "part {} is not there as listed", wanted.number))?;
-        let is_last = at + 1 == listed.len();
-        if !is_last && part.fingerprint.size < SMALLEST_PART_BYTES {
-            return Err(s3_error!(EntityTooSmall, "part {} is under 5 MiB and not the last", wanted.number));
-        }
         pieces.push((part.piece.clone(), part.fingerprint.size));
+    }
+    let all_but_last = pieces.split_last().map_or(&[][..], |(_, before)| before);
+    if all_but_last.iter().any(|(_, size)| *size < SMALLEST_PART_BYTES) {
+        return Err(s3_error!(EntityTooSmall, "a part that is not the last is under 5 MiB"));
     }
     Ok(pieces)
 }

@@ -19,8 +19,8 @@ pub enum Failure {
     Delay(Duration),
     /// The connection closes when half of the body has come. The request is not carried out.
     BreakRequest,
-    /// The request is carried out, and the connection closes within the answer: halfway through its body, or before its
-    /// first byte if it has no body. The client cannot know that its request was carried out.
+    /// The request is carried out, and the connection closes within the answer: about halfway through its body, or
+    /// before its first byte if it has no body. The client cannot know that its request was carried out.
     BreakAnswer,
 }
 

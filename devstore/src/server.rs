@@ -1,11 +1,12 @@
 //! The accept loop: connections, the faults in front of the store, and a stop that waits for both.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
@@ -151,22 +152,24 @@ async fn read_up_to(request: HttpRequest, enough: u64) -> Result<(), StdError> {
 
 /// An answer whose body breaks off halfway. hyper closes the connection when a service or a body fails.
 fn cut(answer: HttpResponse) -> Result<HttpResponse, StdError> {
-    let half = answer.body().remaining_length().exact().unwrap_or(0) / 2;
-    if half == 0 {
+    let mut left = answer.body().remaining_length().exact().unwrap_or(0) / 2;
+    if left == 0 {
         return Err(told().into());
     }
+    let truncate = move |chunk: Result<Bytes, StdError>| {
+        let mut chunk = chunk.map_err(io::Error::other)?;
+        chunk.truncate(left);
+        left -= chunk.len();
+        Ok(chunk)
+    };
+    // hyper throws away what it has not yet sent when a body fails; while one is pending, it sends.
+    let end = stream::once(async {
+        tokio::task::yield_now().await;
+        Err(told())
+    });
     Ok(answer.map(|body| {
-        let mut left = half;
-        let first_half = body.map(move |chunk| {
-            let mut chunk: Bytes = chunk.map_err(io::Error::other)?;
-            if left == 0 {
-                return Err(told());
-            }
-            chunk.truncate(left);
-            left -= chunk.len();
-            Ok(chunk)
-        });
-        StreamingBlob::wrap(first_half).into()
+        let first_half = body.map(truncate).take_while(|chunk| ready(!chunk.as_ref().is_ok_and(Bytes::is_empty)));
+        StreamingBlob::wrap(first_half.chain(end)).into()
     }))
 }
 

@@ -116,8 +116,8 @@ fn group_of<'a>(key: &'a str, prefix: &str, delimiter: Option<&str>) -> Option<&
 mod tests {
     use super::*;
 
-    fn keys(names: &[&str]) -> BTreeMap<String, ()> {
-        names.iter().map(|name| ((*name).to_owned(), ())).collect()
+    fn keys(names: &[&str]) -> BTreeMap<String, u8> {
+        names.iter().map(|name| ((*name).to_owned(), 0)).collect()
     }
 
     /// All pages one behind the other, keys and groups as they come, pages divided by `|`.
@@ -128,7 +128,7 @@ mod tests {
         let mut text = Vec::new();
         loop {
             let found = page(&keys, &query);
-            let mut names: Vec<_> = found.entries.into_iter().map(|(key, ())| key).chain(found.groups).collect();
+            let mut names: Vec<_> = found.entries.into_iter().map(|(key, _)| key).chain(found.groups).collect();
             names.sort();
             text.push(names.join(" "));
             let Some(next) = found.next else { return text.join("|") };
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_start_before_the_prefix_does_not_hide_it() {
         let query = Query { prefix: "m".into(), delimiter: None, after: After::Key("a".into()), limit: 9 };
-        assert_eq!(page(&keys(&["a", "b", "m1", "z"]), &query).entries, [("m1".to_owned(), ())]);
+        assert_eq!(page(&keys(&["a", "b", "m1", "z"]), &query).entries, [("m1".to_owned(), 0)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Pieces and records in a folder:
 //!
 //! ```text
-//! lock                                   held while a server runs on the folder
+//! devstore.lock                          held while a server runs on the folder; says that the folder is ours
 //! pieces/4f/4f2c…                        the bytes, each piece under a random name, never changed
 //! buckets/exports/bucket.json            a bucket
 //! buckets/exports/9b/9b71….json          an object: key, details, pieces; named by the SHA-256 of its key
@@ -45,6 +45,7 @@ const WRITE_BYTES: usize = 1024 * 1024;
 /// How much is read at once.
 const READ_BYTES: u64 = 512 * 1024;
 
+const LOCK_FILE: &str = "devstore.lock";
 const BUCKET_FILE: &str = "bucket.json";
 const UPLOAD_FILE: &str = "upload.json";
 
@@ -119,13 +120,22 @@ struct PartRecord {
 }
 
 impl Folder {
-    /// Opens or makes the folder and reads what it holds. Blocks. Fails with `WouldBlock` if another server has it.
+    /// Opens or makes the folder and reads what it holds. Blocks.
+    ///
+    /// Fails with `WouldBlock` if another server has it, and with `AlreadyExists` if it holds something else: what is not
+    /// ours would be swept as left over.
     pub fn open(root: &Path) -> io::Result<(Self, Catalog<Arc<Piece>>)> {
+        fs::create_dir_all(root)?;
+        let lock = root.join(LOCK_FILE);
+        if !lock.exists() && !entries(root)?.is_empty() {
+            let found = format!("it is not empty and has no {LOCK_FILE}, so it is not a folder of devstore");
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, found));
+        }
+        let lock = File::create(lock)?;
+        lock.try_lock()?;
         for folder in ["pieces", "buckets", "uploads", "incoming"] {
             fs::create_dir_all(root.join(folder))?;
         }
-        let lock = File::create(root.join("lock"))?;
-        lock.try_lock()?;
         let folder = Self { root: root.to_owned(), _lock: lock };
         let catalog = folder.load()?;
         Ok((folder, catalog))
@@ -163,9 +173,15 @@ impl Folder {
     /// Writes a record aside, then renames it: it is there whole or not at all.
     fn write_record(&self, path: &Path, record: &impl Serialize) -> io::Result<()> {
         let aside = self.root.join("incoming").join(Uuid::new_v4().simple().to_string());
-        fs::write(&aside, serde_json::to_vec(record)?)?;
-        fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
-        fs::rename(&aside, path)
+        let text = serde_json::to_vec(record)?;
+        let written = fs::write(&aside, text)
+            .and_then(|()| fs::create_dir_all(path.parent().unwrap_or(&self.root)))
+            .and_then(|()| fs::rename(&aside, path));
+        if written.is_err() {
+            // It may not even be there; if it stays, the next start removes it.
+            drop(fs::remove_file(&aside));
+        }
+        written
     }
 
     /// The record first: without it the folder is nothing and is swept at the next start.
@@ -188,15 +204,11 @@ impl Folder {
         let mut named = HashSet::new();
         for bucket in entries(&self.root.join("buckets"))? {
             let name = file_name(&bucket);
-            match read_record::<BucketRecord>(&bucket.join(BUCKET_FILE)) {
-                Some(BucketRecord { made_seconds }) => {
-                    catalog.apply(Change::BucketMade { name: name.clone(), made_seconds });
-                }
-                None => {
-                    self.sweep_folder(&bucket);
-                    continue;
-                }
-            }
+            let Some(BucketRecord { made_seconds }) = read_record(&bucket.join(BUCKET_FILE))? else {
+                self.sweep_folder(&bucket);
+                continue;
+            };
+            catalog.apply(Change::BucketMade { name: name.clone(), made_seconds });
             for shard in entries(&bucket)?.into_iter().filter(|path| path.is_dir()) {
                 for path in entries(&shard)? {
                     self.load_object(&name, &path, &mut catalog, &mut named)?;
@@ -224,7 +236,7 @@ impl Folder {
         catalog: &mut Catalog<Arc<Piece>>,
         named: &mut HashSet<String>,
     ) -> io::Result<()> {
-        let read = read_record::<ObjectRecord>(path).and_then(|record| {
+        let read = read_record::<ObjectRecord>(path)?.and_then(|record| {
             let pieces =
                 record.pieces.iter().map(|piece| Some((self.recorded_piece(&piece.name, piece.bytes)?, piece.bytes)));
             let pieces = pieces.collect::<Option<Vec<_>>>()?;
@@ -246,7 +258,7 @@ impl Folder {
         named: &mut HashSet<String>,
     ) -> io::Result<()> {
         let id = file_name(path);
-        let record = read_record::<UploadRecord>(&path.join(UPLOAD_FILE)).filter(|record| {
+        let record = read_record::<UploadRecord>(&path.join(UPLOAD_FILE))?.filter(|record| {
             let Ok(bucket) = catalog.bucket(&record.bucket) else {
                 return false;
             };
@@ -261,7 +273,7 @@ impl Folder {
         };
         let mut upload = Upload { bucket, key, attributes, begun_seconds, parts: std::collections::BTreeMap::new() };
         for file in entries(path)?.into_iter().filter(|file| file_name(file) != UPLOAD_FILE) {
-            let Some(record) = read_record::<PartRecord>(&file) else {
+            let Some(record) = read_record::<PartRecord>(&file)? else {
                 continue;
             };
             let Some(piece) = self.recorded_piece(&record.piece, record.fingerprint.size) else {
@@ -309,8 +321,9 @@ impl Medium for Folder {
 
     async fn keep(&self, intake: &mut Intake) -> S3Result<Self::Piece> {
         let piece = Arc::new(self.new_piece());
-        let path = piece.path.clone();
-        let mut file = blocking(move || create(&path)).await.flatten().map_err(S3Error::internal_error)?;
+        // The thread holds the piece: were the client to leave now, the file would else be made after it was removed.
+        let held = Arc::clone(&piece);
+        let mut file = blocking(move || create(&held.path)).await.flatten().map_err(S3Error::internal_error)?;
         let mut gathered = Vec::new();
         let mut gathered_bytes = 0;
         loop {
@@ -440,8 +453,14 @@ fn read(file: Option<File>, path: &Path, start: u64, wanted: u64) -> io::Result<
     Ok((file, chunk.into()))
 }
 
-fn read_record<R: DeserializeOwned>(path: &Path) -> Option<R> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+/// A record, or `None` if there is none or it is no such record. A disk that fails is an error: nothing must be swept on
+/// its word.
+fn read_record<R: DeserializeOwned>(path: &Path) -> io::Result<Option<R>> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
