@@ -255,6 +255,7 @@ impl<M: Medium> S3 for Backend<M> {
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
+        only_whole(input.part_number, input.version_id.as_deref())?;
         let found = self.find(&input.bucket, &input.key, &wish!(input)).await?;
         let body = Store::<M>::read(&found.object, found.range.clone());
         Ok(S3Response::new(described!(found, GetObjectOutput { body: Some(body) })))
@@ -262,6 +263,7 @@ impl<M: Medium> S3 for Backend<M> {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
+        only_whole(input.part_number, input.version_id.as_deref())?;
         let found = self.find(&input.bucket, &input.key, &wish!(input)).await?;
         Ok(S3Response::new(described!(found, HeadObjectOutput {})))
     }
@@ -560,6 +562,14 @@ fn listed(mut part: CompletedPart) -> S3Result<ListedPart> {
     let number = part.part_number.ok_or_else(|| s3_error!(MalformedXML, "a part without its number"))?;
     let etag = part.e_tag.ok_or_else(|| s3_error!(MalformedXML, "a part without its ETag"))?;
     Ok(ListedPart { number, etag: etag.into_value(), checksums })
+}
+
+/// Better no answer than the whole object where a part or a version was asked for.
+fn only_whole(part: Option<i32>, version: Option<&str>) -> S3Result<()> {
+    if part.is_some() || version.is_some_and(|version| version != "null") {
+        return Err(s3_error!(NotImplemented, "there are no versions, and no reading by part number"));
+    }
+    Ok(())
 }
 
 /// AWS takes `If-None-Match` on a write with `*` only.

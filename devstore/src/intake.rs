@@ -44,8 +44,8 @@ impl Checksums {
 
     /// Whether `claimed` names a checksum which is known here and differs.
     pub fn contradict(&self, claimed: &Self) -> bool {
-        let both = self.named().into_iter().zip(claimed.named());
-        both.into_iter().any(|((_, ours), (_, theirs))| ours.is_some() && theirs.is_some() && ours != theirs)
+        let mut pairs = self.named().into_iter().zip(claimed.named());
+        pairs.any(|((_, ours), (_, theirs))| ours.is_some() && theirs.is_some() && ours != theirs)
     }
 }
 
@@ -76,7 +76,7 @@ pub struct Fingerprint {
 /// The ETag of one run of bytes.
 ///
 /// AWS gives the MD5 for plain objects, but promises only that the tag changes with the content, and does not give an
-/// MD5 for encrypted ones. MD5 runs at some 600 MiB/s on one core and would be the slowest step of an upload;
+/// MD5 for encrypted ones. MD5 runs at well under 1 GiB/s on one core and would be the slowest step of an upload;
 /// CRC-64/NVME runs at many GiB/s. The tag says what it is and holds a dash, which clients that compare MD5s know as
 /// "not an MD5". A CRC is no defence against somebody who crafts collisions: nobody does so on a laptop.
 fn etag(crc: [u8; 8]) -> String {

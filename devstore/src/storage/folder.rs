@@ -173,9 +173,15 @@ impl Folder {
     /// Writes a record aside, then renames it: it is there whole or not at all.
     fn write_record(&self, path: &Path, record: &impl Serialize) -> io::Result<()> {
         let aside = self.root.join("incoming").join(Uuid::new_v4().simple().to_string());
-        fs::write(&aside, serde_json::to_vec(record)?)?;
-        fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
-        fs::rename(&aside, path)
+        let text = serde_json::to_vec(record)?;
+        let written = fs::write(&aside, text)
+            .and_then(|()| fs::create_dir_all(path.parent().unwrap_or(&self.root)))
+            .and_then(|()| fs::rename(&aside, path));
+        if written.is_err() {
+            // It may not even be there; if it stays, the next start removes it.
+            drop(fs::remove_file(&aside));
+        }
+        written
     }
 
     /// The record first: without it the folder is nothing and is swept at the next start.
@@ -315,8 +321,9 @@ impl Medium for Folder {
 
     async fn keep(&self, intake: &mut Intake) -> S3Result<Self::Piece> {
         let piece = Arc::new(self.new_piece());
-        let path = piece.path.clone();
-        let mut file = blocking(move || create(&path)).await.flatten().map_err(S3Error::internal_error)?;
+        // The thread holds the piece: were the client to leave now, the file would else be made after it was removed.
+        let held = Arc::clone(&piece);
+        let mut file = blocking(move || create(&held.path)).await.flatten().map_err(S3Error::internal_error)?;
         let mut gathered = Vec::new();
         let mut gathered_bytes = 0;
         loop {

@@ -5,8 +5,9 @@
 //! starts its own (about a second) from the program `TEST_SEAWEEDFS`, or `weed` on the `PATH`.
 
 use std::env;
+use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub struct Store {
 
 enum RunsAs {
     Devstore(Devstore),
-    SeaweedFs { _process: Child, _folder: TempDir },
+    SeaweedFs(#[expect(dead_code, reason = "runs until it is dropped")] SeaweedFs),
     SomebodyElses,
 }
 
@@ -94,36 +95,62 @@ impl Store {
     }
 }
 
+/// A SeaweedFS of a test's own. It ends with this value, and its files go.
+struct SeaweedFs {
+    process: Child,
+    log: PathBuf,
+    ports: [u16; 10],
+    _folder: TempDir,
+}
+
+impl Drop for SeaweedFs {
+    fn drop(&mut self) {
+        // To end it kindly takes seconds, and would still leave some of its sockets, which it makes outside its folder.
+        let _ = self.process.start_kill();
+        for (port, name) in self.ports.iter().zip(PORTS) {
+            let socket = format!("/tmp/seaweedfs-{}-{port}.sock", name.replace(".port", "").replace('.', "-"));
+            let _ = fs::remove_file(socket);
+        }
+    }
+}
+
+/// The ports that it opens; those of gRPC would be 10,000 higher if it were not told, and that may be too high.
+const PORTS: [&str; 10] = [
+    "s3.port",
+    "s3.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "admin.port",
+    "admin.port.grpc",
+];
+
 async fn start_seaweedfs() -> anyhow::Result<Store> {
     let program = env::var("TEST_SEAWEEDFS").unwrap_or_else(|_| "weed".to_owned());
-    let folder = tempfile::tempdir()?;
     // Ports that are free now may be taken a moment later by another test.
     let mut tries = 1;
     loop {
-        match try_seaweedfs(&program, folder.path()).await {
-            Ok((process, address)) => {
-                return Store::at(&address, RunsAs::SeaweedFs { _process: process, _folder: folder });
-            }
+        match try_seaweedfs(&program).await {
+            Ok(store) => return Ok(store),
             Err(error) if tries == 3 => return Err(error),
             Err(_) => tries += 1,
         }
     }
 }
 
-async fn try_seaweedfs(program: &str, folder: &Path) -> anyhow::Result<(Child, String)> {
-    let [s3, s3_grpc, master, master_grpc, filer, filer_grpc, volume, volume_grpc, admin, admin_grpc] = free_ports()?;
-    let log = folder.join("log");
-    let output = std::fs::File::create(&log)?;
-    let data = tempfile::tempdir_in(folder)?.keep();
-    let mut process = Command::new(program)
+async fn try_seaweedfs(program: &str) -> anyhow::Result<Store> {
+    let folder = tempfile::tempdir()?;
+    let log = folder.path().join("log");
+    let output = File::create(&log)?;
+    let ports = free_ports()?;
+    let process = Command::new(program)
         .arg("mini")
-        .arg(format!("-dir={}", data.display()))
+        .arg(format!("-dir={}", folder.path().display()))
         .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", &format!("-bucket={BUCKET}")])
-        .args([format!("-s3.port={s3}"), format!("-s3.port.grpc={s3_grpc}")])
-        .args([format!("-master.port={master}"), format!("-master.port.grpc={master_grpc}")])
-        .args([format!("-filer.port={filer}"), format!("-filer.port.grpc={filer_grpc}")])
-        .args([format!("-volume.port={volume}"), format!("-volume.port.grpc={volume_grpc}")])
-        .args([format!("-admin.port={admin}"), format!("-admin.port.grpc={admin_grpc}")])
+        .args(PORTS.iter().zip(ports).map(|(name, port)| format!("-{name}={port}")))
         // It reports to its makers, makes buckets that nobody asked for, and opens more ports, unless told not to.
         .args(["-master.telemetry=false", "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"])
         .args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"])
@@ -136,20 +163,27 @@ async fn try_seaweedfs(program: &str, folder: &Path) -> anyhow::Result<(Child, S
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("failed to start SeaweedFS as {program}; tests/run provides it (TEST_SEAWEEDFS)"))?;
+    let mut seaweedfs = SeaweedFs { process, log, ports, _folder: folder };
+    let address = format!("s3://{BUCKET}?endpoint=http://127.0.0.1:{}", ports[0]);
+    seaweedfs.starts(&Store::at(&address, RunsAs::SomebodyElses)?).await?;
+    Store::at(&address, RunsAs::SeaweedFs(seaweedfs))
+}
 
-    let address = format!("s3://{BUCKET}?endpoint=http://127.0.0.1:{s3}");
-    let store = Store::at(&address, RunsAs::SomebodyElses)?;
-    let outputs = store.outputs("ready", &S3Settings { attempts: 1, ..S3Settings::default() }).await?;
-    let started = Instant::now();
-    loop {
-        let Err(why) = outputs.ready().await else { return Ok((process, address)) };
-        if let Some(status) = process.try_wait()? {
-            bail!("SeaweedFS ended with {status}: {}", std::fs::read_to_string(&log)?);
+impl SeaweedFs {
+    /// Waits until it has its bucket.
+    async fn starts(&mut self, store: &Store) -> anyhow::Result<()> {
+        let outputs = store.outputs("ready", &S3Settings { attempts: 1, ..S3Settings::default() }).await?;
+        let begin = Instant::now();
+        loop {
+            let Err(why) = outputs.ready().await else { return Ok(()) };
+            if let Some(status) = self.process.try_wait()? {
+                bail!("SeaweedFS ended with {status}: {}", fs::read_to_string(&self.log)?);
+            }
+            if begin.elapsed() > STARTED_WITHIN {
+                bail!("SeaweedFS did not start ({why}): {}", fs::read_to_string(&self.log)?);
+            }
+            sleep(Duration::from_millis(50)).await;
         }
-        if started.elapsed() > STARTED_WITHIN {
-            bail!("SeaweedFS did not start ({why}): {}", std::fs::read_to_string(&log)?);
-        }
-        sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -91,6 +91,18 @@ async fn connections_that_break_cost_nothing_but_time() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn parts_that_overtake_each_other_are_put_in_order() -> anyhow::Result<()> {
+    let here = here().await?;
+    let key = key(here.job(), 1);
+    let first = Requests::any().with_query("partNumber=1");
+    here.store.faults().fail_next(1, first, Failure::Delay(Duration::from_secs(1)));
+    let content = bytes(2 * PART + 1);
+    here.write(&key, &content).await?;
+    assert!(here.content(&key).await? == content);
+    Ok(())
+}
+
+#[tokio::test]
 async fn after_a_failure_a_writer_is_of_no_use() -> anyhow::Result<()> {
     let here = here().await?;
     let key = key(here.job(), 1);
