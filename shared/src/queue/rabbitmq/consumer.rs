@@ -29,8 +29,8 @@ pub(super) struct RabbitDeliveries {
 
 enum State {
     /// Kept here and not in `next`, so that a caller who drops `next` again and again does not begin again each time.
-    Opening(BoxFuture<'static, Session>),
-    Open(Session),
+    Opening(BoxFuture<'static, Box<Session>>),
+    Open(Box<Session>),
 }
 
 /// A consumer and the link that it lives on. Dropping it hands back what is unsettled.
@@ -94,7 +94,7 @@ impl Deliveries for RabbitDeliveries {
 }
 
 /// Opens a session, however long it takes: a session that was lost is one failure to begin with.
-async fn open_at_last(broker: Arc<Broker>, permits: u16, mut failures: u32) -> Session {
+async fn open_at_last(broker: Arc<Broker>, permits: u16, mut failures: u32) -> Box<Session> {
     loop {
         if failures > 0 {
             sleep(pause(failures)).await;
@@ -114,14 +114,14 @@ async fn open_at_last(broker: Arc<Broker>, permits: u16, mut failures: u32) -> S
     }
 }
 
-async fn open(broker: &Broker, permits: u16) -> Result<Session, Fault> {
+async fn open(broker: &Broker, permits: u16) -> Result<Box<Session>, Fault> {
     within(broker.connect_timeout, "failed to take up work", async {
         let link = broker.link("consume").await?;
         link.channel.basic_qos(permits, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions::default();
         let consumer =
             link.channel.basic_consume(broker.tasks.clone(), "".into(), options, FieldTable::default()).await?;
-        Ok(Session { consumer, link, since: Instant::now() })
+        Ok(Box::new(Session { consumer, link, since: Instant::now() }))
     })
     .await
 }

@@ -19,12 +19,12 @@ use crate::queue::Depth;
 
 pub(super) struct Publisher {
     broker: Arc<Broker>,
-    line: Mutex<Line>,
+    current: Mutex<Current>,
 }
 
 /// The link that is used for the next question.
 #[derive(Default)]
-struct Line {
+struct Current {
     link: Option<Link>,
     /// A question was put and its answer has not been read: no confirmation on this link means anything any more.
     in_doubt: bool,
@@ -34,7 +34,7 @@ struct Line {
 
 impl Publisher {
     pub(super) fn new(broker: Arc<Broker>) -> Self {
-        Self { broker, line: Mutex::default() }
+        Self { broker, current: Mutex::default() }
     }
 
     pub(super) async fn publish(&self, message: &TaskMessage) -> Result<(), Fault> {
@@ -49,8 +49,8 @@ impl Publisher {
         let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
 
         let attempt = async {
-            let mut line = self.line.lock().await;
-            let link = line.link(&self.broker).await?;
+            let mut current = self.current.lock().await;
+            let link = current.link(&self.broker).await?;
             let tasks = self.broker.tasks.clone();
             let published = link.channel.basic_publish("".into(), tasks, mandatory, &body, properties).await;
             let confirmation = match published {
@@ -59,33 +59,29 @@ impl Publisher {
             };
             let confirmation = confirmation.map_err(|error| fault(&doing, &error))?;
             // A message that was not routed leaves the doubt: the next link declares the queues again.
-            line.in_doubt = matches!(confirmation, Confirmation::Ack(Some(_)));
+            current.in_doubt = matches!(confirmation, Confirmation::Ack(Some(_)));
             outcome(&confirmation).map_err(|(kind, reason)| Fault::new(kind, doing.as_str()).because(reason))
         };
-        timeout(self.broker.confirm_timeout, attempt)
-            .await
-            .unwrap_or_else(|_| Err(no_answer(&doing, self.broker.confirm_timeout)))
+        self.in_time(&doing, attempt).await
     }
 
     pub(super) async fn depth(&self) -> Result<Depth, Fault> {
         let doing = "failed to look at the queues";
         let attempt = async {
-            let mut line = self.line.lock().await;
-            let link = line.link(&self.broker).await?;
+            let mut current = self.current.lock().await;
+            let link = current.link(&self.broker).await?;
             let depth = self.broker.declare(&link.channel).await.map_err(|error| fault(doing, &error))?;
-            line.in_doubt = false;
+            current.in_doubt = false;
             Ok(depth)
         };
-        timeout(self.broker.confirm_timeout, attempt)
-            .await
-            .unwrap_or_else(|_| Err(no_answer(doing, self.broker.confirm_timeout)))
+        self.in_time(doing, attempt).await
     }
 
     pub(super) async fn delete(&self) -> Result<(), Fault> {
         let doing = "failed to delete the queues";
         let attempt = async {
-            let mut line = self.line.lock().await;
-            let link = line.link(&self.broker).await?;
+            let mut current = self.current.lock().await;
+            let link = current.link(&self.broker).await?;
             // The doubt stays, so that the next link makes the queues again.
             for queue in [&self.broker.tasks, &self.broker.dead] {
                 let deleted = link.channel.queue_delete(queue.clone(), QueueDeleteOptions::default()).await;
@@ -93,13 +89,17 @@ impl Publisher {
             }
             Ok(())
         };
-        timeout(self.broker.confirm_timeout, attempt)
-            .await
-            .unwrap_or_else(|_| Err(no_answer(doing, self.broker.confirm_timeout)))
+        self.in_time(doing, attempt).await
+    }
+
+    /// Waits for an attempt, and for those before it, not longer than the limit.
+    async fn in_time<T>(&self, doing: &str, attempt: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let limit = self.broker.confirm_timeout;
+        timeout(limit, attempt).await.unwrap_or_else(|_| Err(no_answer(doing, limit)))
     }
 }
 
-impl Line {
+impl Current {
     /// A link that is open as far as this side knows, in doubt until the caller has read its answer.
     async fn link(&mut self, broker: &Broker) -> Result<&Link, Fault> {
         if self.link.as_ref().is_some_and(|link| link.is_open() && link.is_blocked()) {
