@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{join_all, try_join, try_join_all};
 use shared::export::{
     Anchor, Attempt, ClientId, ExportRequest, Failure, Job, JobId, JobState, Operation, Output, OutputKey, OutputKind,
     Progress, Slice, TaskKind, TaskNo, TaskRef,
@@ -800,10 +800,9 @@ async fn jobs_recorded_while_janitors_look_are_not_lost() {
             store.chores(at(10), at(20), 1_000).await.unwrap();
         })
     });
-    let (created, looked) = futures_util::future::join(try_join_all(creates), try_join_all(looks)).await;
-    let (created, _) = (created.unwrap(), looked.unwrap());
+    let (recorded, _) = try_join(try_join_all(creates), try_join_all(looks)).await.unwrap();
     let found: BTreeSet<JobId> = publishes(&store, at(20), at(40)).await.into_iter().map(|(job, _)| job).collect();
-    assert_eq!(found, created.into_iter().collect());
+    assert_eq!(found, recorded.into_iter().collect());
     wipe(&namespace).await;
 }
 

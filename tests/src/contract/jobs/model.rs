@@ -1,10 +1,12 @@
 //! The model test: any sequence of calls gets the same answers from Redis as from the store in memory.
 
 use std::env;
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
+
+use shared::fault::Fault;
 
 use super::*;
 
@@ -61,45 +63,38 @@ fn call() -> impl Strategy<Value = Call> {
 
 /// The answer in a form that can be compared: one line.
 async fn ask(store: &dyn JobStore, jobs: &[JobId], call: &Call) -> String {
-    fn line<T: Debug>(answer: T) -> String {
-        format!("{answer:?}")
+    fn line<T: Debug>(answer: Result<T, Fault>) -> String {
+        format!("{:?}", answer.unwrap())
     }
     match *call {
-        Call::Create { job, due } => line(store.create(&new_job(jobs[job]), at(due)).await.unwrap()),
-        Call::Published { job, task: no, due } => line(store.published(task(jobs[job], no), at(due)).await.unwrap()),
-        Call::Start { job, task: no, attempts, due } => {
-            line(store.start(task(jobs[job], no), attempts, at(due)).await.unwrap())
-        }
-        Call::Plan { job, tasks, window, due } => {
-            line(store.plan(jobs[job], &plan(tasks, window), at(due)).await.unwrap())
-        }
-        Call::Keep { job, task: no, due } => line(store.keep(task(jobs[job], no), at(due)).await.unwrap()),
+        Call::Create { job, due } => line(store.create(&new_job(jobs[job]), at(due)).await),
+        Call::Published { job, task: no, due } => line(store.published(task(jobs[job], no), at(due)).await),
+        Call::Start { job, task: no, attempts, due } => line(store.start(task(jobs[job], no), attempts, at(due)).await),
+        Call::Plan { job, tasks, window, due } => line(store.plan(jobs[job], &plan(tasks, window), at(due)).await),
+        Call::Keep { job, task: no, due } => line(store.keep(task(jobs[job], no), at(due)).await),
         Call::Claim { job, task: no, from, digests: count } => {
-            line(store.claim(task(jobs[job], no), &digests(from..from + count)).await.unwrap())
+            line(store.claim(task(jobs[job], no), &digests(from..from + count)).await)
         }
         Call::Complete { job, task: no, attempt, files, now, due, expires } => {
             let task = task(jobs[job], no);
             let files = outputs(task, attempt, files);
-            let answer = store.complete(task, Attempt(attempt), &files, at(now), at(due), at(expires)).await.unwrap();
-            line(answer)
+            line(store.complete(task, Attempt(attempt), &files, at(now), at(due), at(expires)).await)
         }
         Call::GiveBack { job, task: no, due, uncounted } => {
-            line(store.give_back(task(jobs[job], no), at(due), uncounted).await.unwrap())
+            line(store.give_back(task(jobs[job], no), at(due), uncounted).await)
         }
-        Call::Fail { job, now, expires } => {
-            line(store.fail(jobs[job], &failure(), at(now), at(expires)).await.unwrap())
-        }
-        Call::Cancel { job, now, expires } => line(store.cancel(jobs[job], at(now), at(expires)).await.unwrap()),
+        Call::Fail { job, now, expires } => line(store.fail(jobs[job], &failure(), at(now), at(expires)).await),
+        Call::Cancel { job, now, expires } => line(store.cancel(jobs[job], at(now), at(expires)).await),
         Call::Chores { now, after } => {
             let mut chores = store.chores(at(now), at(now + after), 100).await.unwrap();
             chores.sort_by_key(|(job, _)| *job);
             let backlog = store.backlog(at(now)).await.unwrap();
             format!("{chores:?}, then {backlog:?}")
         }
-        Call::Swept { job } => line(store.swept(jobs[job]).await.unwrap()),
-        Call::Remove { job } => line(store.remove(jobs[job]).await.unwrap()),
+        Call::Swept { job } => line(store.swept(jobs[job]).await),
+        Call::Remove { job } => line(store.remove(jobs[job]).await),
         // `overdue` is exact only after chores.
-        Call::Backlog { now } => line(store.backlog(at(now)).await.unwrap().jobs),
+        Call::Backlog { now } => line(store.backlog(at(now)).await.map(|backlog| backlog.jobs)),
     }
 }
 
@@ -125,7 +120,7 @@ async fn compare(calls: &[Call]) -> Result<(), TestCaseError> {
 async fn state(store: &dyn JobStore, jobs: &[JobId], mut answer: String) -> String {
     for job in jobs {
         let (read, outputs) = (store.job(*job).await.unwrap(), store.outputs(*job).await.unwrap());
-        answer.push_str(&format!("\n    {read:?} {outputs:?}"));
+        write!(answer, "\n    {read:?} {outputs:?}").expect("a text takes everything");
     }
     answer
 }
