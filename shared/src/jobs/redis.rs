@@ -29,7 +29,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 
 /// How long the record of an ended job outlives its expiry, so that the janitor can remove its objects first.
-const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+const GRACE: Duration = Duration::from_hours(24);
 
 /// How long to wait for Redis.
 #[derive(Clone, Copy, Debug)]

@@ -18,7 +18,7 @@ const CALLS_AT_ONCE: usize = 4;
 /// Keys in one `UNLINK`.
 const KEYS_AT_ONCE: usize = 1_000;
 /// When claims go that nobody has removed: longer than any job runs.
-const CLAIMS_EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const CLAIMS_EXPIRY: Duration = Duration::from_hours(30 * 24);
 
 /// A digest that is asked for: its place in the call of the port, and its bucket.
 #[derive(Clone, Copy)]

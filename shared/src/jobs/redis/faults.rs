@@ -1,47 +1,47 @@
 //! What an error of Redis means to a caller of the port.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError};
 
 use crate::fault::{Fault, FaultKind};
 
 /// The fault for an error while `doing` something. It carries no data: what the client says about a value that it cannot
 /// read quotes the value.
 pub(super) fn fault(doing: impl Into<String>, error: &RedisError) -> Fault {
-    let cause = match (error.kind(), error.code()) {
-        (ErrorKind::Io, _) => error.to_string(),
-        (_, Some(code)) => format!("{code}: {}", error.detail().unwrap_or("no detail")),
-        _ => error.category().to_owned(),
+    // The one way to the words of the server that works for a single command and for a pipeline alike.
+    let said = error.clone().into_server_errors();
+    let said = said.as_ref().and_then(|errors| errors.first()).map(|(_, error)| error);
+    let kind = said.map_or_else(|| kind_of(error.kind()), |said| kind_said(said.code()));
+    let cause = match said {
+        Some(said) => format!("{} {}", said.code(), said.details().unwrap_or_default()),
+        None if error.is_io_error() => error.to_string(),
+        None => error.category().to_owned(),
     };
-    Fault::new(kind(error), doing).because(cause)
+    Fault::new(kind, doing).because(cause)
 }
 
-fn kind(error: &RedisError) -> FaultKind {
-    use ServerErrorKind as Server;
-    match error.kind() {
+/// By the first word of what the server says.
+fn kind_said(code: &str) -> FaultKind {
+    match code {
+        // Another script runs for too long, or somebody must make room.
+        "BUSY" | "OOM" => FaultKind::Busy,
+        // The server starts, changes its part in a cluster, or has lost the scripts between the two steps of a call; the
+        // disk is full or too few replicas follow, so that it takes no writes.
+        "LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "NOSCRIPT"
+        | "MISCONF" | "NOREPLICAS" => FaultKind::Unavailable,
+        "WRONGTYPE" => FaultKind::Corrupt,
+        _ => FaultKind::Invalid,
+    }
+}
+
+/// What the client says of itself.
+fn kind_of(kind: ErrorKind) -> FaultKind {
+    match kind {
         ErrorKind::Io
         | ErrorKind::ClusterConnectionNotFound
         | ErrorKind::MasterNameNotFoundBySentinel
-        | ErrorKind::NoValidReplicasFoundBySentinel
-        | ErrorKind::Server(
-            Server::BusyLoading
-            | Server::Moved
-            | Server::Ask
-            | Server::TryAgain
-            | Server::ClusterDown
-            | Server::MasterDown
-            | Server::ReadOnly
-            // Somebody flushed the scripts between the two steps of a call, or the server was exchanged.
-            | Server::NoScript,
-        ) => FaultKind::Unavailable,
+        | ErrorKind::NoValidReplicasFoundBySentinel => FaultKind::Unavailable,
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => FaultKind::Corrupt,
-        _ => match error.code() {
-            // BUSY: another script runs for too long. OOM: somebody must make room.
-            Some("BUSY" | "OOM") => FaultKind::Busy,
-            // The disk is full, or too few replicas follow: writes are refused until that is mended.
-            Some("MISCONF" | "NOREPLICAS" | "UNBLOCKED") => FaultKind::Unavailable,
-            Some("WRONGTYPE") => FaultKind::Corrupt,
-            _ => FaultKind::Invalid,
-        },
+        _ => FaultKind::Invalid,
     }
 }
 
@@ -53,13 +53,17 @@ mod tests {
 
     #[test]
     fn what_passes_is_told_from_what_stays() {
-        let said = |code: &str| kind(&make_extension_error(code.to_owned(), None));
-        assert_eq!(said("OOM"), FaultKind::Busy);
-        assert_eq!(said("BUSY"), FaultKind::Busy);
-        assert_eq!(said("MISCONF"), FaultKind::Unavailable);
-        assert_eq!(said("WRONGTYPE"), FaultKind::Corrupt);
-        assert_eq!(said("NOAUTH"), FaultKind::Invalid);
-        let io = std::io::Error::from(std::io::ErrorKind::TimedOut);
-        assert_eq!(kind(&io.into()), FaultKind::Unavailable);
+        for (code, kind) in [
+            ("OOM", FaultKind::Busy),
+            ("BUSY", FaultKind::Busy),
+            ("MISCONF", FaultKind::Unavailable),
+            ("WRONGTYPE", FaultKind::Corrupt),
+            ("NOAUTH", FaultKind::Invalid),
+        ] {
+            let fault = fault("failed to ask", &make_extension_error(code.to_owned(), Some("no luck".to_owned())));
+            assert_eq!((fault.kind(), fault.to_string()), (kind, format!("failed to ask: {code} no luck")));
+        }
+        let timed_out = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        assert_eq!(fault("failed to ask", &timed_out.into()).kind(), FaultKind::Unavailable);
     }
 }
