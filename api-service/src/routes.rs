@@ -15,7 +15,8 @@ pub const JOBS: &str = "export";
 pub fn configure(app: &mut web::ServiceConfig, base: &str) {
     let base = base.trim_end_matches('/');
     let path = |rest: &str| format!("{base}/{rest}");
-    let only = |methods: &'static str| web::to(move |request: HttpRequest| std::future::ready(not_allowed(&request, methods)));
+    let only =
+        |methods: &'static str| web::to(move |request: HttpRequest| std::future::ready(not_allowed(&request, methods)));
     app.service(
         web::resource([path("Group/{list}/$export"), path("Group/{list}/$davinci-data-export")])
             .get(kick_off::by_query)

@@ -55,14 +55,16 @@ struct Item {
 
 /// Exports a list and downloads its files into a folder.
 pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
-    let client = Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(60)).build()?;
+    let client =
+        Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(60)).build()?;
     let mut query = Vec::new();
     query.extend(arguments.types.as_ref().map(|types| ("_type", types)));
     query.extend(arguments.since.as_ref().map(|since| ("_since", since)));
     let server = arguments.server.trim_end_matches('/');
     let kick_off = format!("{server}/Group/{}/$davinci-data-export", arguments.list);
 
-    let request = client.get(&kick_off).query(&query).header("Accept", "application/fhir+json").header("Prefer", "respond-async");
+    let request =
+        client.get(&kick_off).query(&query).header("Accept", "application/fhir+json").header("Prefer", "respond-async");
     let response = request.send().await.with_context(|| format!("cannot reach {server}"))?;
     if response.status() != StatusCode::ACCEPTED {
         return Err(refused("the kick-off", response).await);
@@ -83,7 +85,8 @@ async fn poll(client: &Client, polling: &str, bar: &ProgressBar) -> anyhow::Resu
         match response.status() {
             StatusCode::OK => return response.json().await.context("the manifest cannot be read"),
             StatusCode::ACCEPTED => {
-                let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let header =
+                    |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 let words = header("X-Progress");
                 let percent = words.split_once('%').and_then(|(percent, _)| percent.parse().ok()).unwrap_or(0);
                 bar.set_position(percent);
@@ -153,6 +156,7 @@ async fn refused(what: &str, response: Response) -> anyhow::Error {
     }
     let status = response.status();
     let outcome: Option<Outcome> = response.json().await.ok();
-    let words = outcome.and_then(|outcome| outcome.issue.into_iter().next()).map(|issue| issue.diagnostics).unwrap_or_default();
+    let words =
+        outcome.and_then(|outcome| outcome.issue.into_iter().next()).map(|issue| issue.diagnostics).unwrap_or_default();
     anyhow!("{what} was answered with {status}: {words}")
 }

@@ -105,9 +105,7 @@ pub enum Error {
     #[error("cannot make a list of {0} members: ask for 1 to {MOST_MEMBERS}")]
     Members(u64),
     /// Not an id in FHIR, or too long for the small list's suffix.
-    #[error(
-        "`{0}` cannot be the id of a list: use 1 to {LONGEST_LIST_ID} letters, digits, `-` and `.`"
-    )]
+    #[error("`{0}` cannot be the id of a list: use 1 to {LONGEST_LIST_ID} letters, digits, `-` and `.`")]
     ListId(String),
     /// A file in the folder is not from an earlier run.
     #[error("{} was not written by `atr generate`: give a new or empty folder as --out", .0.display())]
@@ -135,50 +133,23 @@ pub fn generate(settings: &Settings, progress: impl FnMut(u64)) -> Result<Genera
         return Err(Error::Members(settings.members));
     }
     let list = settings.list.as_deref().unwrap_or("sample");
-    let is_legal = list
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
+    let is_legal = list.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
     if list.is_empty() || list.len() > LONGEST_LIST_ID || !is_legal {
         return Err(Error::ListId(list.to_owned()));
     }
 
     let population = Population::new(settings.seed, settings.members);
     let folder = Folder::take(settings)?;
-    let mut run = Run {
-        population,
-        folder,
-        line: Line::default(),
-        written: 0,
-        progress,
-    };
+    let mut run = Run { population, folder, line: Line::default(), written: 0, progress };
     run.main_list(list)?;
     run.small_list(&format!("{list}-small"))?;
     for number in 0..population.strangers {
-        run.household(
-            &Household::new(&population, FIRST_STRANGER + number),
-            |_, _| Ok(()),
-        )?;
+        run.household(&Household::new(&population, FIRST_STRANGER + number), |_, _| Ok(()))?;
     }
-    run.each(
-        Resource::Practitioner,
-        population.practitioners.all(),
-        providers::practitioner,
-    )?;
-    run.each(
-        Resource::PractitionerRole,
-        population.roles.all(),
-        providers::practitioner_role,
-    )?;
-    run.each(
-        Resource::Organization,
-        population.organizations(),
-        providers::organization,
-    )?;
-    run.each(
-        Resource::Location,
-        population.locations.all(),
-        providers::location,
-    )?;
+    run.each(Resource::Practitioner, population.practitioners.all(), providers::practitioner)?;
+    run.each(Resource::PractitionerRole, population.roles.all(), providers::practitioner_role)?;
+    run.each(Resource::Organization, population.organizations(), providers::organization)?;
+    run.each(Resource::Location, population.locations.all(), providers::location)?;
     run.folder.finish(settings, list.to_owned())
 }
 
@@ -195,17 +166,10 @@ impl<F: FnMut(u64)> Run<F> {
     /// The list's one line grows while the files of its members do, so that each household is made once.
     fn main_list(&mut self, id: &str) -> Result<(), Error> {
         let population = self.population;
-        self.begin_list(Head {
-            id,
-            contract: 1,
-            quantity: population.members,
-            status: "final",
-        })?;
+        self.begin_list(Head { id, contract: 1, quantity: population.members, status: "final" })?;
         let mut is_first = true;
         for household in Households::of(population, population.members) {
-            self.household(&household, |run, membership| {
-                run.list_entries(membership, &mut is_first)
-            })?;
+            self.household(&household, |run, membership| run.list_entries(membership, &mut is_first))?;
         }
         self.end_list()
     }
@@ -213,21 +177,12 @@ impl<F: FnMut(u64)> Run<F> {
     fn small_list(&mut self, id: &str) -> Result<(), Error> {
         let population = self.population;
         let shared = SHARED_MEMBERS.min(population.members);
-        self.begin_list(Head {
-            id,
-            contract: 2,
-            quantity: shared + OWN_MEMBERS,
-            status: "open",
-        })?;
-        let strangers =
-            (0..OWN_MEMBERS).map(|number| Household::new(&population, FIRST_STRANGER + number));
+        self.begin_list(Head { id, contract: 2, quantity: shared + OWN_MEMBERS, status: "open" })?;
+        let strangers = (0..OWN_MEMBERS).map(|number| Household::new(&population, FIRST_STRANGER + number));
         let mut is_first = true;
         for household in Households::of(population, shared).chain(strangers) {
             for position in 0..household.members {
-                self.list_entries(
-                    &Membership::new(&population, &household, position),
-                    &mut is_first,
-                )?;
+                self.list_entries(&Membership::new(&population, &household, position), &mut is_first)?;
             }
         }
         self.end_list()
@@ -270,11 +225,7 @@ impl<F: FnMut(u64)> Run<F> {
                 self.coverage(household, position, true)?;
             }
             if membership.has_contact {
-                self.person(
-                    Resource::RelatedPerson,
-                    household,
-                    position::CONTACT + position,
-                )?;
+                self.person(Resource::RelatedPerson, household, position::CONTACT + position)?;
             }
             on_member(self, &membership)?;
         }
@@ -293,47 +244,28 @@ impl<F: FnMut(u64)> Run<F> {
         Ok(())
     }
 
-    fn person(
-        &mut self,
-        resource: Resource,
-        household: &Household,
-        position: u64,
-    ) -> Result<(), Error> {
+    fn person(&mut self, resource: Resource, household: &Household, position: u64) -> Result<(), Error> {
         self.put(resource, |line, population| match resource {
             Resource::Patient => patient::patient(line, population, household, position),
             _ => related_person::related_person(line, population, household, position),
         })
     }
 
-    fn coverage(
-        &mut self,
-        household: &Household,
-        position: u64,
-        second: bool,
-    ) -> Result<(), Error> {
+    fn coverage(&mut self, household: &Household, position: u64, second: bool) -> Result<(), Error> {
         self.put(Resource::Coverage, |line, population| {
             coverage::coverage(line, population, household, position, second);
         })
     }
 
     /// All resources of a type that is numbered from 0.
-    fn each(
-        &mut self,
-        resource: Resource,
-        count: u64,
-        make: fn(&mut Line, &Population, u64),
-    ) -> Result<(), Error> {
+    fn each(&mut self, resource: Resource, count: u64, make: fn(&mut Line, &Population, u64)) -> Result<(), Error> {
         for number in 0..count {
             self.put(resource, |line, population| make(line, population, number))?;
         }
         Ok(())
     }
 
-    fn put(
-        &mut self,
-        resource: Resource,
-        make: impl FnOnce(&mut Line, &Population),
-    ) -> Result<(), Error> {
+    fn put(&mut self, resource: Resource, make: impl FnOnce(&mut Line, &Population)) -> Result<(), Error> {
         self.line.clear();
         make(&mut self.line, &self.population);
         self.folder.write(resource, self.line.as_str())?;

@@ -32,10 +32,20 @@ pub async fn run() -> ExitCode {
 
 async fn generate_data(arguments: GenerateArguments) -> anyhow::Result<()> {
     let out = arguments.out.clone();
-    let settings = generate::Settings { members: arguments.members, seed: arguments.seed, out: arguments.out, list: arguments.list };
+    let settings = generate::Settings {
+        members: arguments.members,
+        seed: arguments.seed,
+        out: arguments.out,
+        list: arguments.list,
+    };
     let generated = generated(settings).await?;
     let resources: u64 = generated.resources.values().sum();
-    println!("{resources} resources ({} MB) in {}; the list is Group/{}", generated.bytes / 1_000_000, out.display(), generated.list);
+    println!(
+        "{resources} resources ({} MB) in {}; the list is Group/{}",
+        generated.bytes / 1_000_000,
+        out.display(),
+        generated.list
+    );
     Ok(())
 }
 
@@ -43,7 +53,9 @@ async fn generate_data(arguments: GenerateArguments) -> anyhow::Result<()> {
 async fn generated(settings: generate::Settings) -> anyhow::Result<generate::Generated> {
     let bar = progress::counter("generating", "resources");
     let counted = bar.clone();
-    let generated = tokio::task::spawn_blocking(move || generate::generate(&settings, |written| counted.set_position(written))).await??;
+    let generated =
+        tokio::task::spawn_blocking(move || generate::generate(&settings, |written| counted.set_position(written)))
+            .await??;
     bar.finish_and_clear();
     Ok(generated)
 }

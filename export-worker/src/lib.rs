@@ -33,7 +33,7 @@ pub async fn run() -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
     let platform = tokio::select! {
-        platform = platform::connect(&settings) => platform?,
+        platform = platform::connect(&settings, None) => platform?,
         () = shutdown.wished() => return Ok(()),
     };
     let metrics = Metrics::new();

@@ -41,7 +41,9 @@ pub struct Platform {
 }
 
 /// The platform of a service: parts that several processes share. Waits for a job store that is not there yet.
-pub async fn connect(settings: &Settings) -> Result<Platform, WrongSetting> {
+///
+/// `keys` are the access and secret key of the object store; without them, the ones that AWS programs find.
+pub async fn connect(settings: &Settings, keys: Option<(&str, &str)>) -> Result<Platform, WrongSetting> {
     let Some(Access::Open) = settings.access else {
         return Err(WrongSetting::of("access", "it is not set; `open` lets in everybody who can reach the API"));
     };
@@ -50,7 +52,7 @@ pub async fn connect(settings: &Settings) -> Result<Platform, WrongSetting> {
     for bad in &source.bad_lines {
         tracing::warn!("left out {bad}");
     }
-    let outputs = open_outputs(settings, None).await?;
+    let outputs = open_outputs(settings, keys).await?;
     let jobs = open_jobs(settings).await?;
     Ok(Platform { jobs, queue, source: source.source, outputs, access: Arc::new(Open), clock: Arc::new(SystemClock) })
 }
@@ -152,8 +154,11 @@ pub async fn open_source(settings: &Settings) -> Result<OpenedSource, WrongSetti
     }
 }
 
-/// Opens the object store of the settings, with the given access and secret key or the ones that AWS programs find.
-pub async fn open_outputs(settings: &Settings, keys: Option<(&str, &str)>) -> Result<Arc<dyn OutputStore>, WrongSetting> {
+/// Opens the object store of the settings, with keys as in [`connect`].
+pub async fn open_outputs(
+    settings: &Settings,
+    keys: Option<(&str, &str)>,
+) -> Result<Arc<dyn OutputStore>, WrongSetting> {
     let name = "outputs_url";
     scheme(name, &settings.outputs_url, "s3://bucket/prefix?region=us-east-1")?;
     let address = S3Address::parse(&settings.outputs_url).map_err(|error| WrongSetting::of(name, error))?;

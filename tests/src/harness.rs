@@ -3,9 +3,10 @@
 pub mod errors;
 pub mod faulty;
 pub mod memory_outputs;
+pub mod proxy;
 pub mod random;
 pub mod store;
-pub mod proxy;
+pub mod system;
 
 use std::env;
 

@@ -92,12 +92,17 @@ fn references(json: &Value) -> Vec<Value> {
     match json["resourceType"].as_str() {
         Some("Group") => {
             found.push(json["managingEntity"].clone());
-            found.extend(list(&json["characteristic"]).iter().map(|characteristic| characteristic["valueReference"].clone()));
+            found.extend(
+                list(&json["characteristic"]).iter().map(|characteristic| characteristic["valueReference"].clone()),
+            );
             for member in list(&json["member"]) {
                 found.push(member["entity"].clone());
                 for extension in list(&member["extension"]) {
                     let url = extension["url"].as_str().unwrap_or_default();
-                    if EXTENSIONS.iter().any(|tail| url == format!("http://hl7.org/fhir/us/davinci-atr/StructureDefinition/{tail}")) {
+                    if EXTENSIONS
+                        .iter()
+                        .any(|tail| url == format!("http://hl7.org/fhir/us/davinci-atr/StructureDefinition/{tail}"))
+                    {
                         found.push(extension["valueReference"].clone());
                     }
                 }
@@ -132,7 +137,9 @@ fn target(reference: &Value, bases: &[&str]) -> Target {
     let steps: Vec<&str> = relative.split('/').collect();
     let legal = |id: &str| !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
     match steps[..] {
-        [name, id] | [name, id, "_history", _] if name.starts_with(char::is_uppercase) && legal(id) => Target::Local(format!("{name}/{id}")),
+        [name, id] | [name, id, "_history", _] if name.starts_with(char::is_uppercase) && legal(id) => {
+            Target::Local(format!("{name}/{id}"))
+        }
         _ => Target::None(text.to_owned()),
     }
 }

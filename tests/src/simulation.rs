@@ -46,7 +46,11 @@ fn files_equal_the_closure_whatever_fails_repeats_or_dies() {
         None => 0..number("SIMULATION_SEEDS").unwrap_or(300),
     };
     for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime can be had");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime can be had");
         let outcome = runtime.block_on(simulate(seed));
         assert_eq!(outcome, Ok(()), "run it again with SIMULATION_SEED={seed}");
     }
@@ -59,7 +63,9 @@ async fn simulate(seed: u64) -> Result<(), String> {
     std::fs::write(folder.path().join("all.ndjson"), lines.join("\n")).expect("it can be written to");
 
     let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
-    let opened = FolderSource::open(folder.path(), OwnBases::new([OWN_BASE]), Arc::clone(&clock)).await.map_err(|fault| fault.to_string())?;
+    let opened = FolderSource::open(folder.path(), OwnBases::new([OWN_BASE]), Arc::clone(&clock))
+        .await
+        .map_err(|fault| fault.to_string())?;
     let jobs: Arc<dyn JobStore> = Arc::new(MemoryJobs::new());
     let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
     let source: Arc<dyn ResourceSource> = Arc::new(opened.0);
@@ -124,7 +130,8 @@ async fn simulate(seed: u64) -> Result<(), String> {
 }
 
 fn start(platform: &Platform, settings: &Settings) -> tokio::task::JoinHandle<()> {
-    let worker = export_worker::Worker::new(platform.clone(), Metrics::new(), settings).expect("the settings are valid");
+    let worker =
+        export_worker::Worker::new(platform.clone(), Metrics::new(), settings).expect("the settings are valid");
     tokio::spawn(worker.run(Shutdown::new()))
 }
 
@@ -133,7 +140,10 @@ async fn read(jobs: &Arc<dyn JobStore>, store: &MemoryOutputs, job: JobId) -> Re
     let mut reached = Reached { lines: BTreeMap::new(), missing: BTreeSet::new(), unresolvable: BTreeSet::new() };
     for output in jobs.outputs(job).await.map_err(|fault| fault.to_string())? {
         let content = String::from_utf8(store.read(&output.key)).map_err(|error| error.to_string())?;
-        if content.lines().count() as u64 != output.lines || content.len() as u64 != output.bytes || !content.ends_with('\n') {
+        if content.lines().count() as u64 != output.lines
+            || content.len() as u64 != output.bytes
+            || !content.ends_with('\n')
+        {
             return Err(format!("{} is not as long as the job says", output.key));
         }
         for line in content.lines() {

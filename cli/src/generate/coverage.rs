@@ -16,13 +16,7 @@ const RELATIONSHIPS: &str = "http://terminology.hl7.org/CodeSystem/subscriber-re
 ///
 /// The profile asks for `status` active whatever becomes of the member, for exactly one payor and beneficiary, and for the
 /// subscriber's number.
-pub fn coverage(
-    line: &mut Line,
-    population: &Population,
-    household: &Household,
-    position: u64,
-    second: bool,
-) {
+pub fn coverage(line: &mut Line, population: &Population, household: &Household, position: u64, second: bool) {
     let id = household.coverage(population, position, second);
     let mut draw = population.draw(Purpose::Coverage, id.number);
     let draw = &mut draw;
@@ -38,11 +32,7 @@ pub fn coverage(
         line.list("identifier", |line| {
             let suffix = if second { "-2" } else { "" };
             let number = format_args!("M{member:010}{suffix}");
-            line.identifier(
-                identifier_type("MB", "Member Number"),
-                MEMBER_NUMBERS,
-                number,
-            );
+            line.identifier(identifier_type("MB", "Member Number"), MEMBER_NUMBERS, number);
         });
         line.text("status", "active");
         if household.pays_self || draw.per_mille(300) {
@@ -52,38 +42,17 @@ pub fn coverage(
             Holder::Unsaid => {}
             Holder::Employer(index) => line.reference("policyHolder", population.employer(index)),
             Holder::Subscriber => line.reference("policyHolder", subscriber),
-            Holder::Guardian => line.reference(
-                "policyHolder",
-                household.related(population, position::GUARDIAN),
-            ),
+            Holder::Guardian => line.reference("policyHolder", household.related(population, position::GUARDIAN)),
         }
         line.reference("subscriber", subscriber);
         line.text("subscriberId", format_args!("W{:08}", household.number));
         line.reference("beneficiary", household.patient(population, position));
         let part = household.part(position);
-        line.text(
-            "dependent",
-            format_args!(
-                "{:02}",
-                if part == Part::Subscriber {
-                    0
-                } else {
-                    position + 1
-                }
-            ),
-        );
+        line.text("dependent", format_args!("{:02}", if part == Part::Subscriber { 0 } else { position + 1 }));
         line.concept("relationship", relationship(part));
-        line.period(
-            "period",
-            Date::new(draw.between(2019, 2026), 1, 1),
-            Some(Date::new(2026, 12, 31)),
-        );
+        line.period("period", Date::new(draw.between(2019, 2026), 1, 1), Some(Date::new(2026, 12, 31)));
         let insurer = (household.payer + u64::from(second)) % population.payers;
-        let payor = if household.pays_self {
-            subscriber
-        } else {
-            population.payer(insurer)
-        };
+        let payor = if household.pays_self { subscriber } else { population.payer(insurer) };
         line.list("payor", |line| line.entry(|line| line.refer(payor)));
         classes(line, household, draw);
         line.bare("order", if second { 2 } else { 1 });
@@ -93,11 +62,7 @@ pub fn coverage(
 
 fn kind(household: &Household) -> Coding {
     if household.pays_self {
-        return code(
-            "http://terminology.hl7.org/CodeSystem/coverage-selfpay",
-            "pay",
-            "Pay",
-        );
+        return code("http://terminology.hl7.org/CodeSystem/coverage-selfpay", "pay", "Pay");
     }
     match household.scheme {
         Scheme::Commercial => code(ACT_CODES, "HIP", "health insurance plan policy"),
@@ -120,10 +85,7 @@ fn classes(line: &mut Line, household: &Household, draw: &mut Draw) {
     line.list("class", |line| {
         line.entry(|line| {
             line.concept("type", code(CLASSES, "plan", "Plan"));
-            line.text(
-                "value",
-                format_args!("{}-{plan:04}", household.product.code),
-            );
+            line.text("value", format_args!("{}-{plan:04}", household.product.code));
             line.text("name", format_args!("{} {plan}", household.product.display));
         });
         if let Holder::Employer(index) = household.holder {

@@ -42,9 +42,7 @@ impl Draw {
     /// The stream for `purpose` number `number` under `seed`.
     pub fn new(seed: u64, purpose: Purpose, number: u64) -> Self {
         let of_purpose = mixed(seed ^ mixed(purpose as u64));
-        Self {
-            state: mixed(of_purpose ^ number),
-        }
+        Self { state: mixed(of_purpose ^ number) }
     }
 
     /// The next 64 bits.

@@ -9,10 +9,7 @@ use super::population::Id;
 /// Where the profiles and extensions of Da Vinci ATR stand.
 macro_rules! atr {
     ($name:literal) => {
-        concat!(
-            "http://hl7.org/fhir/us/davinci-atr/StructureDefinition/",
-            $name
-        )
+        concat!("http://hl7.org/fhir/us/davinci-atr/StructureDefinition/", $name)
     };
 }
 /// Where the profiles and extensions of US Core stand.
@@ -47,11 +44,7 @@ pub struct Coding {
 
 /// A code, in one line of a table.
 pub const fn code(system: &'static str, code: &'static str, display: &'static str) -> Coding {
-    Coding {
-        system,
-        code,
-        display,
-    }
+    Coding { system, code, display }
 }
 
 /// A kind of identifier (v2-0203).
@@ -78,11 +71,7 @@ impl Date {
 
     /// Any day of the years `first` to `last`.
     pub fn within(draw: &mut Draw, first: u64, last: u64) -> Self {
-        Self::new(
-            draw.between(first, last),
-            draw.between(1, 12),
-            draw.between(1, 28),
-        )
+        Self::new(draw.between(first, last), draw.between(1, 12), draw.between(1, 28))
     }
 }
 
@@ -153,8 +142,7 @@ impl Line {
         let zone = if draw.per_mille(250) { "-05:00" } else { "Z" };
         self.object("meta", |line| {
             line.text("versionId", version);
-            let time =
-                format_args!("{day}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}{zone}");
+            let time = format_args!("{day}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}{zone}");
             line.text("lastUpdated", time);
             line.list("profile", |line| line.item(profile));
         });

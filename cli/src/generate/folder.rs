@@ -45,10 +45,8 @@ impl Folder {
         for file in &earlier {
             fs::remove_file(file).map_err(failed("remove", file))?;
         }
-        let outputs = Resource::ALL
-            .into_iter()
-            .map(|resource| Output::create(&path, resource))
-            .collect::<Result<_, _>>()?;
+        let outputs =
+            Resource::ALL.into_iter().map(|resource| Output::create(&path, resource)).collect::<Result<_, _>>()?;
         Ok(Self { path, outputs })
     }
 
@@ -56,10 +54,7 @@ impl Folder {
     pub fn write(&mut self, resource: Resource, text: &str) -> Result<(), Error> {
         let output = &mut self.outputs[resource as usize];
         output.bytes += text.len() as u64;
-        output
-            .writer
-            .write_all(text.as_bytes())
-            .map_err(failed("write", &output.partial))
+        output.writer.write_all(text.as_bytes()).map_err(failed("write", &output.partial))
     }
 
     /// Ends a line, which makes it one resource more.
@@ -71,14 +66,10 @@ impl Folder {
     /// Gives the files their names and marks the folder as complete.
     pub fn finish(mut self, settings: &Settings, list: String) -> Result<Generated, Error> {
         for output in &mut self.outputs {
-            output
-                .writer
-                .flush()
-                .map_err(failed("write", &output.partial))?;
+            output.writer.flush().map_err(failed("write", &output.partial))?;
         }
         for output in &self.outputs {
-            fs::rename(&output.partial, &output.whole)
-                .map_err(failed("rename", &output.partial))?;
+            fs::rename(&output.partial, &output.whole).map_err(failed("rename", &output.partial))?;
         }
         let generated = Generated {
             list,
@@ -99,13 +90,7 @@ impl Output {
         let [whole, partial] = file_names(resource).map(|name| folder.join(name));
         let file = File::create(&partial).map_err(failed("create", &partial))?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
-        Ok(Self {
-            partial,
-            whole,
-            writer,
-            lines: 0,
-            bytes: 0,
-        })
+        Ok(Self { partial, whole, writer, lines: 0, bytes: 0 })
     }
 }
 
@@ -127,11 +112,7 @@ fn files_of_an_earlier_run(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     paths.sort();
     let is_marked = paths.contains(&folder.join(MARK));
     paths.retain(|path| *path != folder.join(MARK));
-    let own: Vec<PathBuf> = Resource::ALL
-        .into_iter()
-        .flat_map(file_names)
-        .map(|name| folder.join(name))
-        .collect();
+    let own: Vec<PathBuf> = Resource::ALL.into_iter().flat_map(file_names).map(|name| folder.join(name)).collect();
     match paths.iter().find(|path| !is_marked || !own.contains(path)) {
         Some(foreign) => Err(Error::Foreign(foreign.clone())),
         None => Ok(paths),
@@ -155,9 +136,5 @@ fn mark(folder: &Path, settings: &Settings, generated: Option<&Generated>) -> Re
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
     let path = path.to_owned();
-    move |source| Error::File {
-        doing,
-        path,
-        source,
-    }
+    move |source| Error::File { doing, path, source }
 }

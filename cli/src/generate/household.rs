@@ -65,8 +65,7 @@ pub enum Scheme {
     Medicaid,
 }
 
-const PRODUCTS: &str =
-    "http://hl7.org/fhir/us/davinci-pdex-plan-net/CodeSystem/InsuranceProductTypeCS";
+const PRODUCTS: &str = "http://hl7.org/fhir/us/davinci-pdex-plan-net/CodeSystem/InsuranceProductTypeCS";
 
 #[rustfmt::skip]
 const COMMERCIAL: [(Coding, u64); 6] = [
@@ -83,10 +82,8 @@ const MEDICARE: [(Coding, u64); 3] = [
     (code(PRODUCTS, "mediadvhmo", "Medicare Advantage HMO"), 30),
     (code(PRODUCTS, "mediab", "Medicare A/B"), 30),
 ];
-const MEDICAID: [(Coding, u64); 2] = [
-    (code(PRODUCTS, "medi", "Medicaid"), 60),
-    (code(PRODUCTS, "medihmo", "Medicaid HMO"), 40),
-];
+const MEDICAID: [(Coding, u64); 2] =
+    [(code(PRODUCTS, "medi", "Medicaid"), 60), (code(PRODUCTS, "medihmo", "Medicaid HMO"), 40)];
 
 /// What somebody is to the subscriber of the household.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,19 +148,11 @@ impl Household {
             (Kind::SubscriberElsewhere, 13),
             (Kind::SubscriberRelated, 8),
         ]);
-        let kind = if number >= FIRST_STRANGER {
-            Kind::Single
-        } else {
-            drawn_kind
-        };
+        let kind = if number >= FIRST_STRANGER { Kind::Single } else { drawn_kind };
         let members = match kind {
             Kind::Single => 1,
-            Kind::Family | Kind::FamilyPolicy => {
-                draw.weighted(&[(2, 30), (3, 30), (4, 28), (5, 12)])
-            }
-            Kind::SubscriberElsewhere | Kind::SubscriberRelated => {
-                draw.weighted(&[(1, 45), (2, 35), (3, 20)])
-            }
+            Kind::Family | Kind::FamilyPolicy => draw.weighted(&[(2, 30), (3, 30), (4, 28), (5, 12)]),
+            Kind::SubscriberElsewhere | Kind::SubscriberRelated => draw.weighted(&[(1, 45), (2, 35), (3, 20)]),
         };
         let origin = Origin::any(&mut draw);
         let head_born = match kind {
@@ -250,15 +239,8 @@ impl Household {
 
     /// The Coverage that the entry of the member at `position` names; `second` asks for the member's other one.
     pub fn coverage(&self, population: &Population, position: u64, second: bool) -> Id {
-        let insured = if self.kind == Kind::FamilyPolicy {
-            0
-        } else {
-            position
-        };
-        population.id(
-            Resource::Coverage,
-            self.person(insured) * 2 + u64::from(second),
-        )
+        let insured = if self.kind == Kind::FamilyPolicy { 0 } else { position };
+        population.id(Resource::Coverage, self.person(insured) * 2 + u64::from(second))
     }
 }
 
@@ -273,11 +255,7 @@ pub struct Households {
 impl Households {
     /// As many households as hold the first `members` members.
     pub const fn of(population: Population, members: u64) -> Self {
-        Self {
-            population,
-            next: 0,
-            members_left: members,
-        }
+        Self { population, next: 0, members_left: members }
     }
 }
 

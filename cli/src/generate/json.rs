@@ -129,15 +129,9 @@ mod tests {
 
     #[test]
     fn any_text_comes_back_from_a_json_reader_as_it_was() {
-        for text in [
-            "",
-            "plain",
-            "O'Brien \"Kit\"",
-            "back\\slash",
-            "two\nlines\r\tand\u{1}more",
-            "Nuñez 王 Đặng",
-            "{[:,",
-        ] {
+        for text in
+            ["", "plain", "O'Brien \"Kit\"", "back\\slash", "two\nlines\r\tand\u{1}more", "Nuñez 王 Đặng", "{[:,"]
+        {
             let mut line = Line::default();
             line.entry(|line| line.text("value", text));
             assert!(!line.as_str().contains('\n'));
@@ -159,8 +153,7 @@ mod tests {
             });
             line.object("end", |line| line.text("a", "b"));
         });
-        let expected =
-            r#"{"colon":":","list":["[","{",{"cost":25.00},{"active":true}],"end":{"a":"b"}}"#;
+        let expected = r#"{"colon":":","list":["[","{",{"cost":25.00},{"active":true}],"end":{"a":"b"}}"#;
         assert_eq!(line.as_str(), expected);
     }
 }

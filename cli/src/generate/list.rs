@@ -7,8 +7,7 @@ use super::membership::{Attribution, Membership};
 use super::population::{Id, Population, Resource};
 use super::providers::tin;
 
-const CHARACTERISTICS: &str =
-    "http://hl7.org/fhir/us/davinci-atr/CodeSystem/davinci-group-characteristic-codes";
+const CHARACTERISTICS: &str = "http://hl7.org/fhir/us/davinci-atr/CodeSystem/davinci-group-characteristic-codes";
 
 /// What tells one list of the population from another.
 #[derive(Clone, Copy, Debug)]
@@ -34,52 +33,30 @@ pub fn head(line: &mut Line, population: &Population, head: Head<'_>) {
     line.meta(atr!("atr-group"), &mut draw);
     line.list("extension", |line| {
         line.extension(atr!("ext-contractValidityPeriod"), |line| {
-            line.period(
-                "valuePeriod",
-                Date::new(2026, 1, 1),
-                Some(Date::new(2026, 12, 31)),
-            );
+            line.period("valuePeriod", Date::new(2026, 1, 1), Some(Date::new(2026, 12, 31)));
         });
         line.extension(atr!("ext-attributionListStatus"), |line| {
             line.text("valueCode", head.status);
         });
-        line.extension(
-            atr!("atr-intended-recipient-identifier-extension"),
-            |line| {
-                line.object("valueIdentifier", |line| {
-                    line.text("system", NPI);
-                    line.text("value", Npi::of_organization(settlement.number));
-                });
-            },
-        );
+        line.extension(atr!("atr-intended-recipient-identifier-extension"), |line| {
+            line.object("valueIdentifier", |line| {
+                line.text("system", NPI);
+                line.text("value", Npi::of_organization(settlement.number));
+            });
+        });
     });
     line.list("identifier", |line| {
         let npi = identifier_type("NPI", "National provider identifier");
         line.identifier(npi, NPI, Npi::of_organization(settlement.number));
-        line.identifier(
-            identifier_type("TAX", "Tax ID number"),
-            TIN,
-            tin(settlement.number),
-        );
+        line.identifier(identifier_type("TAX", "Tax ID number"), TIN, tin(settlement.number));
         let resource = identifier_type("RI", "Resource identifier");
-        line.identifier(
-            resource,
-            "https://payer.example.org/contract",
-            format_args!("CONTRACT-2026-{contract:04}"),
-        );
-        line.identifier(
-            resource,
-            "https://payer.example.org/settlement-entity",
-            "ACO-1701",
-        );
+        line.identifier(resource, "https://payer.example.org/contract", format_args!("CONTRACT-2026-{contract:04}"));
+        line.identifier(resource, "https://payer.example.org/settlement-entity", "ACO-1701");
     });
     line.bare("active", true);
     line.text("type", "person");
     line.bare("actual", true);
-    line.text(
-        "name",
-        format_args!("Members attributed in 2026, contract {contract}"),
-    );
+    line.text("name", format_args!("Members attributed in 2026, contract {contract}"));
     line.bare("quantity", head.quantity);
     line.reference("managingEntity", settlement);
     line.list("characteristic", |line| {
@@ -88,24 +65,12 @@ pub fn head(line: &mut Line, population: &Population, head: Head<'_>) {
                 line.concept("code", code(CHARACTERISTICS, name, display));
                 line.reference("valueReference", value);
                 line.bare("exclude", false);
-                line.period(
-                    "period",
-                    Date::new(2026, 1, 1),
-                    Some(Date::new(2026, 12, 31)),
-                );
+                line.period("period", Date::new(2026, 1, 1), Some(Date::new(2026, 12, 31)));
             });
         };
-        characteristic(
-            "practitioner",
-            "Practitioner",
-            population.id(Resource::Practitioner, contract),
-        );
+        characteristic("practitioner", "Practitioner", population.id(Resource::Practitioner, contract));
         characteristic("organization", "Organization", population.clinic(contract));
-        characteristic(
-            "location",
-            "Location",
-            population.id(Resource::Location, contract),
-        );
+        characteristic("location", "Location", population.id(Resource::Location, contract));
     });
     line.open_list("member");
 }

@@ -77,13 +77,8 @@ impl Membership {
         let mut draw = population.draw(Purpose::Membership, number);
         let draw = &mut draw;
         let has_died = Person::new(population, household, position).died.is_some();
-        let second_share = if household.scheme == Scheme::Medicare {
-            150
-        } else {
-            25
-        };
-        let has_second_coverage =
-            household.kind != Kind::FamilyPolicy && draw.per_mille(second_share);
+        let second_share = if household.scheme == Scheme::Medicare { 150 } else { 25 };
+        let has_second_coverage = household.kind != Kind::FamilyPolicy && draw.per_mille(second_share);
         let has_contact = draw.per_mille(50);
         let associated = associated(population, household, position, has_contact, draw);
         let change = match draw.below(100) {
@@ -99,13 +94,7 @@ impl Membership {
 
         let mut attributions: Vec<_> = providers(population, has_moved, draw)
             .into_iter()
-            .map(|provider| Attribution {
-                change,
-                coverage,
-                provider,
-                associated: None,
-                period: period(change, draw),
-            })
+            .map(|provider| Attribution { change, coverage, provider, associated: None, period: period(change, draw) })
             .collect();
         if has_moved {
             let [former, latter] = [Change::Dropped, Change::New];
@@ -121,22 +110,13 @@ impl Membership {
         }
         attributions[0].associated = associated;
         let patient = household.patient(population, position);
-        Self {
-            patient,
-            attributions,
-            has_second_coverage,
-            has_contact,
-        }
+        Self { patient, attributions, has_second_coverage, has_contact }
     }
 }
 
 /// Nobody, one, two or three providers; two are never of one kind, so that no provider comes twice.
 fn providers(population: &Population, has_moved: bool, draw: &mut Draw) -> Vec<Option<Id>> {
-    const KINDS: [Resource; 3] = [
-        Resource::Practitioner,
-        Resource::PractitionerRole,
-        Resource::Organization,
-    ];
+    const KINDS: [Resource; 3] = [Resource::Practitioner, Resource::PractitionerRole, Resource::Organization];
     let count = match draw.below(100) {
         _ if has_moved => 2,
         0..3 => 0,
@@ -151,16 +131,8 @@ fn providers(population: &Population, has_moved: bool, draw: &mut Draw) -> Vec<O
         Resource::PractitionerRole => population.id(kind, draw.popular(population.roles.used)),
         _ => population.clinic(draw.popular(population.clinics.used)),
     };
-    let chosen: Vec<_> = (first..first + count)
-        .map(|turn| KINDS[turn % 3])
-        .map(provider)
-        .map(Some)
-        .collect();
-    if chosen.is_empty() {
-        vec![None]
-    } else {
-        chosen
-    }
+    let chosen: Vec<_> = (first..first + count).map(|turn| KINDS[turn % 3]).map(provider).map(Some).collect();
+    if chosen.is_empty() { vec![None] } else { chosen }
 }
 
 /// In one of fifteen members, something else that belongs to the member: a contact person, a place, a clinic, a clinician.
@@ -177,10 +149,7 @@ fn associated(
     match draw.below(1000) {
         0..20 => Some(population.id(Resource::Location, draw.below(population.locations.used))),
         20..30 => Some(population.clinic(draw.below(population.clinics.used))),
-        30..40 => Some(population.id(
-            Resource::Practitioner,
-            draw.below(population.practitioners.used),
-        )),
+        30..40 => Some(population.id(Resource::Practitioner, draw.below(population.practitioners.used))),
         _ => None,
     }
 }
@@ -191,9 +160,6 @@ fn period(change: Change, draw: &mut Draw) -> (Date, Date) {
     match change {
         Change::New => (Date::new(2026, draw.between(5, 7), 1), end_of_contract),
         Change::Nochange | Change::Changed => (before, end_of_contract),
-        Change::Dropped | Change::Cancelled => (
-            before,
-            Date::new(2026, draw.between(1, 6), draw.between(1, 28)),
-        ),
+        Change::Dropped | Change::Cancelled => (before, Date::new(2026, draw.between(1, 6), draw.between(1, 28))),
     }
 }

@@ -19,11 +19,7 @@ pub fn patient(line: &mut Line, population: &Population, household: &Household, 
     let mut draw = population.draw(Purpose::Patient, person.number);
     let draw = &mut draw;
     line.entry(|line| {
-        line.start(
-            household.patient(population, position),
-            atr!("atr-patient"),
-            draw,
-        );
+        line.start(household.patient(population, position), atr!("atr-patient"), draw);
         extensions(line, &person, draw);
         identifiers(line, household, &person, draw);
         line.bare("active", person.died.is_none());
@@ -45,11 +41,7 @@ pub fn patient(line: &mut Line, population: &Population, household: &Household, 
         if draw.per_mille(300) {
             let spare = draw.per_mille(500);
             let pool = population.practitioners;
-            let number = if spare {
-                pool.spare(draw)
-            } else {
-                draw.popular(pool.used)
-            };
+            let number = if spare { pool.spare(draw) } else { draw.popular(pool.used) };
             let practitioner = population.id(Resource::Practitioner, number);
             line.list("generalPractitioner", |line| {
                 line.entry(|line| line.refer(practitioner));
@@ -61,23 +53,11 @@ pub fn patient(line: &mut Line, population: &Population, household: &Household, 
 /// The US Core extensions for race, ethnicity and sex.
 fn extensions(line: &mut Line, person: &Person, draw: &mut Draw) {
     let race = person.origin.race;
-    let other = if draw.per_mille(60) {
-        Some(draw.pick(&OTHER_RACES))
-    } else {
-        None
-    };
+    let other = if draw.per_mille(60) { Some(draw.pick(&OTHER_RACES)) } else { None };
     let other = other.filter(|other| other.code != race.code);
     let is_sex_known = draw.per_mille(400);
-    let ethnicity = if person.origin.hispanic {
-        HISPANIC
-    } else {
-        NOT_HISPANIC
-    };
-    let sex = if person.female {
-        "248152002"
-    } else {
-        "248153007"
-    };
+    let ethnicity = if person.origin.hispanic { HISPANIC } else { NOT_HISPANIC };
+    let sex = if person.female { "248152002" } else { "248153007" };
     line.list("extension", |line| {
         line.extension(us_core!("us-core-race"), |line| {
             line.list("extension", |line| {
@@ -86,10 +66,7 @@ fn extensions(line: &mut Line, person: &Person, draw: &mut Draw) {
                     category(line, other);
                 }
                 line.extension("text", |line| match other {
-                    Some(other) => line.text(
-                        "valueString",
-                        format_args!("{}; {}", race.display, other.display),
-                    ),
+                    Some(other) => line.text("valueString", format_args!("{}; {}", race.display, other.display)),
                     None => line.text("valueString", race.display),
                 });
             });
@@ -117,16 +94,9 @@ fn identifiers(line: &mut Line, household: &Household, person: &Person, draw: &m
     let records = draw.weighted(&[(0, 45), (1, 45), (2, 10)]);
     let social_security = draw.per_mille(30);
     line.list("identifier", |line| {
-        line.identifier(
-            identifier_type("MB", "Member Number"),
-            MEMBER_NUMBERS,
-            format_args!("M{number:010}"),
-        );
+        line.identifier(identifier_type("MB", "Member Number"), MEMBER_NUMBERS, format_args!("M{number:010}"));
         for _ in 0..records {
-            let system = draw.pick(&[
-                "https://clinic.example.org/mrn",
-                "https://hospital.example.org/mrn",
-            ]);
+            let system = draw.pick(&["https://clinic.example.org/mrn", "https://hospital.example.org/mrn"]);
             line.identifier(
                 identifier_type("MR", "Medical Record Number"),
                 system,
@@ -135,29 +105,17 @@ fn identifiers(line: &mut Line, household: &Household, person: &Person, draw: &m
         }
         if household.scheme == Scheme::Medicare {
             let medicare = identifier_type("MC", "Patient's Medicare number");
-            line.identifier(
-                medicare,
-                "http://hl7.org/fhir/sid/us-mbi",
-                medicare_number(number),
-            );
+            line.identifier(medicare, "http://hl7.org/fhir/sid/us-mbi", medicare_number(number));
         }
         if household.scheme == Scheme::Medicaid {
             let medicaid = identifier_type("MA", "Patient Medicaid number");
-            line.identifier(
-                medicaid,
-                "https://medicaid.example.org/id",
-                format_args!("MA{number:09}"),
-            );
+            line.identifier(medicaid, "https://medicaid.example.org/id", format_args!("MA{number:09}"));
         }
         if social_security {
             // Numbers of area 666 are given to nobody.
             let (group, serial) = (draw.between(1, 99), draw.between(1, 9999));
             let kind = identifier_type("SB", "Social Beneficiary Identifier");
-            line.identifier(
-                kind,
-                "http://hl7.org/fhir/sid/us-ssn",
-                format_args!("666-{group:02}-{serial:04}"),
-            );
+            line.identifier(kind, "http://hl7.org/fhir/sid/us-ssn", format_args!("666-{group:02}-{serial:04}"));
         }
     });
 }
@@ -170,9 +128,7 @@ fn medicare_number(number: u64) -> String {
     // 48,271 shares no factor with the number of patterns, so the numbers scatter and none comes twice.
     let mut rest = number * 48_271;
     let mut text = String::from("1S");
-    for letters in [
-        MIXED, DIGITS, LETTERS, MIXED, DIGITS, LETTERS, LETTERS, DIGITS, DIGITS,
-    ] {
+    for letters in [MIXED, DIGITS, LETTERS, MIXED, DIGITS, LETTERS, LETTERS, DIGITS, DIGITS] {
         let count = letters.len() as u64;
         let position = usize::try_from(rest % count).expect("a position in a slice is a usize");
         text.push(char::from(letters[position]));

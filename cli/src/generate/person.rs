@@ -52,36 +52,17 @@ impl Person {
             Part::Spouse => draw.per_mille(250),
             Part::Contact => draw.per_mille(500),
         };
-        let origin = if own_surname {
-            Origin::any(&mut draw)
-        } else {
-            household.origin
-        };
+        let origin = if own_surname { Origin::any(&mut draw) } else { household.origin };
         let female = draw.per_mille(515);
-        let first = if own_surname {
-            origin.surname(&mut draw)
-        } else {
-            household.surname
-        };
-        let second = if draw.per_mille(40) {
-            Some(Origin::any(&mut draw).surname(&mut draw))
-        } else {
-            None
-        };
+        let first = if own_surname { origin.surname(&mut draw) } else { household.surname };
+        let second = if draw.per_mille(40) { Some(Origin::any(&mut draw).surname(&mut draw)) } else { None };
         Self {
             number,
             part,
             female,
             given: origin.given(female, &mut draw),
-            middle: if draw.per_mille(600) {
-                Some(origin.given(female, &mut draw))
-            } else {
-                None
-            },
-            surname: Surname {
-                first,
-                second: second.filter(|second| *second != first),
-            },
+            middle: if draw.per_mille(600) { Some(origin.given(female, &mut draw)) } else { None },
+            surname: Surname { first, second: second.filter(|second| *second != first) },
             born: Date::new(year, draw.between(1, 12), draw.between(1, 28)),
             died: if draw.per_mille(4) && part != Part::Guardian {
                 Some(Date::new(2026, draw.between(1, 5), draw.between(1, 28)))
@@ -127,10 +108,7 @@ impl Person {
                 line.text("use", "official");
                 if nickname {
                     let short: String = self.given.chars().take(3).collect();
-                    line.text(
-                        "text",
-                        format_args!("{} \"{short}\" {}", self.given, self.surname),
-                    );
+                    line.text("text", format_args!("{} \"{short}\" {}", self.given, self.surname));
                 }
                 line.text("family", self.surname);
                 line.list("given", |line| {
@@ -151,11 +129,7 @@ impl Person {
                     line.text("use", "maiden");
                     line.text("family", former);
                     line.list("given", |line| line.item(self.given));
-                    line.period(
-                        "period",
-                        self.born,
-                        Some(Date::new(self.born.year + 24, 6, 1)),
-                    );
+                    line.period("period", self.born, Some(Date::new(self.born.year + 24, 6, 1)));
                 });
             }
             if let Some((family, given)) = self.origin.script {
@@ -176,18 +150,10 @@ impl Person {
         line.list("telecom", |line| {
             line.telecom("phone", format_args!("({area}) 555-01{home:02}"), "home");
             if has_mobile {
-                line.telecom(
-                    "phone",
-                    format_args!("+1 {area} 555 01{mobile:02}"),
-                    "mobile",
-                );
+                line.telecom("phone", format_args!("+1 {area} 555 01{mobile:02}"), "mobile");
             }
             if mail {
-                line.telecom(
-                    "email",
-                    format_args!("member.{}@example.com", self.number),
-                    "home",
-                );
+                line.telecom("email", format_args!("member.{}@example.com", self.number), "home");
             }
         });
     }
@@ -195,11 +161,7 @@ impl Person {
 
 /// `"address":[…]` of the household.
 pub fn address(line: &mut Line, household: &Household, draw: &mut Draw) {
-    let apartment = if draw.per_mille(250) {
-        Some(draw.between(1, 40))
-    } else {
-        None
-    };
+    let apartment = if draw.per_mille(250) { Some(draw.between(1, 40)) } else { None };
     let place = household.place;
     line.list("address", |line| {
         line.entry(|line| {
@@ -213,10 +175,7 @@ pub fn address(line: &mut Line, household: &Household, draw: &mut Draw) {
             line.text("city", place.city);
             line.text("district", place.district);
             line.text("state", place.state);
-            line.text(
-                "postalCode",
-                format_args!("{}{:02}", place.postal, household.postal),
-            );
+            line.text("postalCode", format_args!("{}{:02}", place.postal, household.postal));
             line.text("country", "US");
         });
     });

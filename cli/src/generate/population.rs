@@ -80,13 +80,7 @@ pub struct Id {
 
 impl Display for Id {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{}-{:09}-{:04x}",
-            self.resource.prefix(),
-            self.number,
-            self.salt
-        )
+        write!(out, "{}-{:09}-{:04x}", self.resource.prefix(), self.number, self.salt)
     }
 }
 
@@ -102,11 +96,7 @@ pub struct Pool {
 impl Pool {
     /// One for each `share` members, at least `least`, and 4 % spare, at least 2.
     const fn one_for(members: u64, share: u64, least: u64) -> Self {
-        let used = if members / share < least {
-            least
-        } else {
-            members / share
-        };
+        let used = if members / share < least { least } else { members / share };
         let extra = if used / 25 < 2 { 2 } else { used / 25 };
         Self { used, spare: extra }
     }
@@ -165,11 +155,7 @@ impl Population {
     pub const fn new(seed: u64, members: u64) -> Self {
         let employers = if members / 250 < 6 { 6 } else { members / 250 };
         let strangers = if members / 40 < 4 { 4 } else { members / 40 };
-        let more_payers = if members / 50_000 < 20 {
-            members / 50_000
-        } else {
-            20
-        };
+        let more_payers = if members / 50_000 < 20 { members / 50_000 } else { 20 };
         Self {
             seed,
             members,
@@ -192,11 +178,7 @@ impl Population {
     pub fn id(&self, resource: Resource, number: u64) -> Id {
         let stream = (number << 3) | resource as u64;
         let salt = self.draw(Purpose::Salt, stream).below(0x1_0000);
-        Id {
-            resource,
-            number,
-            salt,
-        }
+        Id { resource, number, salt }
     }
 
     /// The settlement entity.
@@ -216,10 +198,7 @@ impl Population {
 
     /// Clinic number `index`; from `clinics.used` on it is a health system.
     pub fn clinic(&self, index: u64) -> Id {
-        self.id(
-            Resource::Organization,
-            1 + self.payers + self.employers + index,
-        )
+        self.id(Resource::Organization, 1 + self.payers + self.employers + index)
     }
 
     /// How many organisations there are; their numbers are all below this.

@@ -4,9 +4,7 @@
 //! ATR does not walk (`Organization.partOf`, `Location.managingOrganization`) leads there now and then, on purpose.
 
 use super::draw::{Draw, Purpose};
-use super::fhir::{
-    Coding, Date, LANGUAGES, NPI, Npi, SNOMED, TIN, atr, code, identifier_type, us_core,
-};
+use super::fhir::{Coding, Date, LANGUAGES, NPI, Npi, SNOMED, TIN, atr, code, identifier_type, us_core};
 use super::json::Line;
 use super::names::{FIRM_NAMES, Origin, PLACES, Place, STREETS};
 use super::population::{OrganizationKind, Population, Resource};
@@ -30,11 +28,7 @@ const TAX_NUMBER: Coding = identifier_type("TAX", "Tax ID number");
 fn address(line: &mut Line, place: Place, draw: &mut Draw) {
     let house = draw.between(1, 9999);
     let street = draw.pick(&STREETS);
-    let suite = if draw.per_mille(350) {
-        Some(draw.between(100, 900))
-    } else {
-        None
-    };
+    let suite = if draw.per_mille(350) { Some(draw.between(100, 900)) } else { None };
     let postal = draw.below(100);
     line.text("use", "work");
     line.list("line", |line| {
@@ -53,16 +47,8 @@ fn address(line: &mut Line, place: Place, draw: &mut Draw) {
 fn telecoms(line: &mut Line, place: Place, mailbox: &str, number: u64, draw: &mut Draw) {
     let phone = draw.below(100);
     line.list("telecom", |line| {
-        line.telecom(
-            "phone",
-            format_args!("({}) 555-01{phone:02}", place.area),
-            "work",
-        );
-        line.telecom(
-            "email",
-            format_args!("{mailbox}.{number}@example.org"),
-            "work",
-        );
+        line.telecom("phone", format_args!("({}) 555-01{phone:02}", place.area), "work");
+        line.telecom("email", format_args!("{mailbox}.{number}@example.org"), "work");
     });
 }
 
@@ -75,19 +61,11 @@ pub fn practitioner(line: &mut Line, population: &Population, number: u64) {
     let place = draw.pick(&PLACES);
     let suffix = draw.weighted(&[("MD", 65), ("DO", 15), ("NP", 12), ("PA-C", 8)]);
     line.entry(|line| {
-        line.start(
-            population.id(Resource::Practitioner, number),
-            atr!("atr-practitioner"),
-            draw,
-        );
+        line.start(population.id(Resource::Practitioner, number), atr!("atr-practitioner"), draw);
         line.list("identifier", |line| {
             line.identifier(PROVIDER_NUMBER, NPI, Npi::of_practitioner(number));
             let license = identifier_type("MD", "Medical License number");
-            line.identifier(
-                license,
-                "https://licence.example.org/number",
-                format_args!("{}{number:07}", place.state),
-            );
+            line.identifier(license, "https://licence.example.org/number", format_args!("{}{number:07}", place.state));
         });
         line.bare("active", true);
         line.list("name", |line| {
@@ -139,48 +117,25 @@ pub fn practitioner_role(line: &mut Line, population: &Population, number: u64) 
     let draw = &mut draw;
     let is_spare = number >= population.roles.used;
     let clinicians = population.practitioners;
-    let clinician = if is_spare {
-        clinicians.spare(draw)
-    } else {
-        draw.below(clinicians.used)
-    };
+    let clinician = if is_spare { clinicians.spare(draw) } else { draw.below(clinicians.used) };
     let clinic = draw.popular(population.clinics.used);
     let locations = draw.weighted(&[(1, 83), (2, 12), (3, 5)]);
     let first = draw.below(population.locations.used);
     let specialty = draw.pick(&SPECIALTIES);
     let place = draw.pick(&PLACES);
-    let profile = if locations == 1 {
-        atr!("atr-practitionerrole")
-    } else {
-        us_core!("us-core-practitionerrole")
-    };
+    let profile = if locations == 1 { atr!("atr-practitionerrole") } else { us_core!("us-core-practitionerrole") };
     line.entry(|line| {
-        line.start(
-            population.id(Resource::PractitionerRole, number),
-            profile,
-            draw,
-        );
+        line.start(population.id(Resource::PractitionerRole, number), profile, draw);
         line.list("identifier", |line| {
             let kind = identifier_type("PRN", "Provider number");
-            line.identifier(
-                kind,
-                "https://payer.example.org/provider-number",
-                format_args!("PR{number:07}"),
-            );
+            line.identifier(kind, "https://payer.example.org/provider-number", format_args!("PR{number:07}"));
         });
         line.bare("active", !is_spare);
         line.period("period", Date::within(draw, 2012, 2024), None);
-        line.reference(
-            "practitioner",
-            population.id(Resource::Practitioner, clinician),
-        );
+        line.reference("practitioner", population.id(Resource::Practitioner, clinician));
         line.reference("organization", population.clinic(clinic));
         line.list("code", |line| {
-            line.concept_entry(code(
-                "http://terminology.hl7.org/CodeSystem/practitioner-role",
-                "doctor",
-                "Doctor",
-            ));
+            line.concept_entry(code("http://terminology.hl7.org/CodeSystem/practitioner-role", "doctor", "Doctor"));
         });
         line.list("specialty", |line| line.concept_entry(specialty));
         line.list("location", |line| {
@@ -201,10 +156,7 @@ pub fn practitioner_role(line: &mut Line, population: &Population, number: u64) 
                 line.text("availableEndTime", "16:30:00");
             });
         });
-        line.text(
-            "availabilityExceptions",
-            "Not on public holidays, nor between Christmas and New Year's Eve",
-        );
+        line.text("availabilityExceptions", "Not on public holidays, nor between Christmas and New Year's Eve");
     });
 }
 
@@ -215,46 +167,25 @@ pub fn organization(line: &mut Line, population: &Population, number: u64) {
     let kind = population.organization_kind(number);
     let types = "http://terminology.hl7.org/CodeSystem/organization-type";
     let (type_code, what) = match kind {
-        OrganizationKind::Settlement => (
-            code(types, "prov", "Healthcare Provider"),
-            "Health Partners ACO",
-        ),
-        OrganizationKind::Payer => (
-            code(types, "ins", "Insurance Company"),
-            "Mutual Health Plan",
-        ),
+        OrganizationKind::Settlement => (code(types, "prov", "Healthcare Provider"), "Health Partners ACO"),
+        OrganizationKind::Payer => (code(types, "ins", "Insurance Company"), "Mutual Health Plan"),
         OrganizationKind::Employer => {
             let what = draw.pick(&["Manufacturing", "Schools", "Logistics", "Foods", "Software"]);
-            (
-                code(types, "bus", "Non-Healthcare Business or Corporation"),
-                what,
-            )
+            (code(types, "bus", "Non-Healthcare Business or Corporation"), what)
         }
         OrganizationKind::Clinic => {
-            let what = draw.pick(&[
-                "Family Medicine",
-                "Medical Group",
-                "Women's Clinic",
-                "Children's Hospital",
-            ]);
+            let what = draw.pick(&["Family Medicine", "Medical Group", "Women's Clinic", "Children's Hospital"]);
             (code(types, "prov", "Healthcare Provider"), what)
         }
         OrganizationKind::System => (code(types, "prov", "Healthcare Provider"), "Health System"),
     };
-    let provides = matches!(
-        kind,
-        OrganizationKind::Settlement | OrganizationKind::Clinic | OrganizationKind::System
-    );
+    let provides = matches!(kind, OrganizationKind::Settlement | OrganizationKind::Clinic | OrganizationKind::System);
     let firm = draw.pick(&FIRM_NAMES);
     let place = draw.pick(&PLACES);
     let has_owner = kind == OrganizationKind::Clinic && draw.per_mille(400);
     let owner = population.clinics.spare(draw);
     line.entry(|line| {
-        line.start(
-            population.id(Resource::Organization, number),
-            atr!("atr-organization"),
-            draw,
-        );
+        line.start(population.id(Resource::Organization, number), atr!("atr-organization"), draw);
         line.list("identifier", |line| {
             if provides {
                 line.identifier(PROVIDER_NUMBER, NPI, Npi::of_organization(number));
@@ -293,33 +224,18 @@ pub fn location(line: &mut Line, population: &Population, number: u64) {
     let has_directions = draw.per_mille(200);
     let managed_by_owner = draw.per_mille(300);
     let clinics = population.clinics;
-    let manager = if managed_by_owner {
-        clinics.spare(draw)
-    } else {
-        draw.below(clinics.used)
-    };
+    let manager = if managed_by_owner { clinics.spare(draw) } else { draw.below(clinics.used) };
     line.entry(|line| {
-        line.start(
-            population.id(Resource::Location, number),
-            atr!("atr-location"),
-            draw,
-        );
+        line.start(population.id(Resource::Location, number), atr!("atr-location"), draw);
         line.list("identifier", |line| {
             let kind = identifier_type("XX", "Organization identifier");
-            line.identifier(
-                kind,
-                "https://payer.example.org/site",
-                format_args!("B{number}-F{floor}"),
-            );
+            line.identifier(kind, "https://payer.example.org/site", format_args!("B{number}-F{floor}"));
         });
         line.text("status", "active");
         line.text("name", format_args!("{firm}, {wing}, floor {floor}"));
         if has_directions {
             // Escapes that an export must keep as they are, above all the line break that must not end the NDJSON line.
-            line.text(
-                "description",
-                "Ramp at the east door.\nRing twice; ask for \"Imaging\\Lab\".",
-            );
+            line.text("description", "Ramp at the east door.\nRing twice; ask for \"Imaging\\Lab\".");
         }
         line.text("mode", "instance");
         line.list("type", |line| {

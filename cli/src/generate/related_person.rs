@@ -11,12 +11,7 @@ const ROLES: &str = "http://terminology.hl7.org/CodeSystem/v3-RoleCode";
 const CONTACT_ROLES: &str = "http://terminology.hl7.org/CodeSystem/v2-0131";
 
 /// Writes the `RelatedPerson` at `position` of the household, who is related to a member of it.
-pub fn related_person(
-    line: &mut Line,
-    population: &Population,
-    household: &Household,
-    position: u64,
-) {
+pub fn related_person(line: &mut Line, population: &Population, household: &Household, position: u64) {
     let person = Person::new(population, household, position);
     let mut draw = population.draw(Purpose::RelatedPerson, person.number);
     let draw = &mut draw;
@@ -38,18 +33,10 @@ pub fn related_person(
         _ => code(CONTACT_ROLES, "N", "Next-of-Kin"),
     };
     line.entry(|line| {
-        line.start(
-            household.related(population, position),
-            atr!("atr-relatedperson"),
-            draw,
-        );
+        line.start(household.related(population, position), atr!("atr-relatedperson"), draw);
         line.list("identifier", |line| {
             let kind = identifier_type("PI", "Patient internal identifier");
-            line.identifier(
-                kind,
-                "https://payer.example.org/related-person",
-                format_args!("R{:010}", person.number),
-            );
+            line.identifier(kind, "https://payer.example.org/related-person", format_args!("R{:010}", person.number));
         });
         line.bare("active", true);
         line.reference("patient", household.patient(population, relative));

@@ -16,7 +16,11 @@ pub fn read(line: &str, reached: &mut Reached) -> Result<(), String> {
     let target = target.split(": ").next().unwrap_or_default().to_owned();
     match (issue["code"].as_str(), text.contains("another Group")) {
         (Some("not-found"), _) => {
-            if reached.missing.insert(target.clone()) { Ok(()) } else { Err(format!("{target} is told to be missing twice")) }
+            if reached.missing.insert(target.clone()) {
+                Ok(())
+            } else {
+                Err(format!("{target} is told to be missing twice"))
+            }
         }
         (Some(_), true) => Ok(()),
         (Some(_), false) => {

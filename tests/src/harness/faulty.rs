@@ -38,7 +38,11 @@ impl Mischief {
     }
 
     fn fault(&self, when: &str) -> Result<(), Fault> {
-        if self.draw(self.one_in * 2) == 0 { Err(Fault::new(FaultKind::Unavailable, format!("mischief {when} the call"))) } else { Ok(()) }
+        if self.draw(self.one_in * 2) == 0 {
+            Err(Fault::new(FaultKind::Unavailable, format!("mischief {when} the call")))
+        } else {
+            Ok(())
+        }
     }
 
     async fn on<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
@@ -90,7 +94,15 @@ impl JobStore for Faulty<Arc<dyn JobStore>> {
     async fn claim(&self, task: TaskRef, digests: &[Digest]) -> Result<Vec<bool>, Fault> {
         self.mischief.on(self.port.claim(task, digests)).await
     }
-    async fn complete(&self, task: TaskRef, attempt: Attempt, outputs: &[Output], now: Instant, due: Instant, expires: Instant) -> Result<Completion, Fault> {
+    async fn complete(
+        &self,
+        task: TaskRef,
+        attempt: Attempt,
+        outputs: &[Output],
+        now: Instant,
+        due: Instant,
+        expires: Instant,
+    ) -> Result<Completion, Fault> {
         self.mischief.on(self.port.complete(task, attempt, outputs, now, due, expires)).await
     }
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
@@ -160,7 +172,12 @@ impl ResourceSource for Faulty<Arc<dyn ResourceSource>> {
     async fn listed(&self, list: &ResourceId, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Listed>, Fault> {
         self.mischief.on(self.port.listed(list, slice, as_of, limit)).await
     }
-    async fn listed_among(&self, list: &ResourceId, as_of: Instant, keys: &[ResourceKey]) -> Result<HashSet<ResourceKey>, Fault> {
+    async fn listed_among(
+        &self,
+        list: &ResourceId,
+        as_of: Instant,
+        keys: &[ResourceKey],
+    ) -> Result<HashSet<ResourceKey>, Fault> {
         self.mischief.on(self.port.listed_among(list, as_of, keys)).await
     }
     async fn fetch(&self, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {

@@ -46,7 +46,14 @@ pub const OWN_BASE: &str = "https://payer.example.org/fhir";
 pub fn list(seed: u64) -> Vec<String> {
     let mut world = World { random: Random::new(seed) };
     let mut lines = Vec::new();
-    for (name, ids) in [("Patient", 12), ("RelatedPerson", 5), ("Practitioner", 6), ("Organization", 6), ("Location", 5), ("Observation", 2)] {
+    for (name, ids) in [
+        ("Patient", 12),
+        ("RelatedPerson", 5),
+        ("Practitioner", 6),
+        ("Organization", 6),
+        ("Location", 5),
+        ("Observation", 2),
+    ] {
         for id in 0..ids {
             if !world.random.once_in(6) {
                 lines.push(format!(r#"{{"resourceType":"{name}","id":"{id}","x":1.10}}"#));
@@ -130,17 +137,30 @@ impl World {
                 let named: [(&str, &[&str], u64); 3] = [
                     ("ext-coverageReference", &["Coverage"], 1),
                     ("ext-attributedProvider", &["Practitioner", "PractitionerRole", "Organization"], 2),
-                    ("atr-any-resource-extension", &["Observation", "Location", "Coverage", "PractitionerRole", "Group"], 6),
+                    (
+                        "atr-any-resource-extension",
+                        &["Observation", "Location", "Coverage", "PractitionerRole", "Group"],
+                        6,
+                    ),
                 ];
                 for (tail, types, one_in) in named {
                     if self.random.once_in(one_in) {
-                        extensions.push(format!(r#"{{"url":"{URL}{tail}","valueReference":{}}}"#, self.reference(types)));
+                        extensions
+                            .push(format!(r#"{{"url":"{URL}{tail}","valueReference":{}}}"#, self.reference(types)));
                     }
                 }
-                let entity = if self.random.once_in(12) { String::new() } else { format!(r#""entity":{},"#, self.reference(&["Patient"])) };
+                let entity = if self.random.once_in(12) {
+                    String::new()
+                } else {
+                    format!(r#""entity":{},"#, self.reference(&["Patient"]))
+                };
                 format!(r#"{{{entity}"extension":[{}]}}"#, extensions.join(","))
             })
             .collect();
-        if members.is_empty() { line + "}" } else { format!(r#"{line},"member":[{}],"active":true}}"#, members.join(",")) }
+        if members.is_empty() {
+            line + "}"
+        } else {
+            format!(r#"{line},"member":[{}],"active":true}}"#, members.join(","))
+        }
     }
 }

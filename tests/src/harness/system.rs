@@ -1,0 +1,328 @@
+//! The whole system in this process, on real Redis, RabbitMQ, PostgreSQL and S3: an API on a free port and workers.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use api_service::Api;
+use export_worker::Worker;
+use futures_util::FutureExt;
+use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use shared::fhir::{OwnBases, Resource, ResourceKey};
+use shared::metrics::Metrics;
+use shared::platform::{self, Platform};
+use shared::queue::rabbitmq::{RabbitQueue, RabbitSettings};
+use shared::settings::{Access, Settings};
+use shared::shutdown::Shutdown;
+use shared::source::postgres::Loader;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::random::OWN_BASE;
+use super::store::Store;
+use super::{amqp_url, errors, namespace, postgres_url, redis_url};
+use crate::oracle::{Reached, Resources, key_of, reached, type_of};
+
+/// The base that clients are told; nothing listens there, so a URL that was not built from it would show.
+pub const PUBLIC_BASE: &str = "https://export.example.org/payer/fhir";
+
+/// How long a test waits for something that happens within a second on an idle machine.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A running system. Made by [`with`], which also takes it down.
+pub struct System {
+    /// The ports it stands on.
+    pub platform: Platform,
+    /// Its settings.
+    pub settings: Settings,
+    /// The object store it writes to.
+    pub store: Store,
+    client: Client,
+    local_base: String,
+    loader: Mutex<Loader>,
+    workers: Mutex<Vec<(Shutdown, JoinHandle<()>)>>,
+}
+
+/// A finished export: its manifest and what the files say.
+pub struct Exported {
+    /// The manifest.
+    pub manifest: Value,
+    /// All lines of all files.
+    pub reached: Reached,
+    /// How many lines the manifest says each type has.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// Runs a story on a system with two workers, `devstore` and these resources, and takes the system down afterwards,
+/// whatever became of the story.
+pub async fn with<F>(lines: &[String], story: impl FnOnce(Arc<System>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    with_settings(lines, |_| {}, story).await;
+}
+
+/// As [`with`], with other settings.
+pub async fn with_settings<F>(
+    lines: &[String],
+    change: impl FnOnce(&mut Settings),
+    story: impl FnOnce(Arc<System>) -> F,
+) where
+    F: Future<Output = ()>,
+{
+    let store = Store::devstore().await.expect("devstore starts");
+    on_store(store, lines, change, story).await;
+}
+
+/// As [`with_settings`], on another object store.
+pub async fn on_store<F>(
+    store: Store,
+    lines: &[String],
+    change: impl FnOnce(&mut Settings),
+    story: impl FnOnce(Arc<System>) -> F,
+) where
+    F: Future<Output = ()>,
+{
+    let namespace = namespace();
+    let told = AssertUnwindSafe(async {
+        let system = Arc::new(
+            System::start(store, &namespace, change)
+                .await
+                .expect("Redis, RabbitMQ and PostgreSQL are there (tests/run)"),
+        );
+        system.load(lines).await;
+        let told = AssertUnwindSafe(story(Arc::clone(&system))).catch_unwind().await;
+        system.stop_workers().await;
+        told
+    });
+    let told = told.catch_unwind().await;
+    clean(&namespace).await.expect("the servers that were there a moment ago still are");
+    if let Err(panic) | Ok(Err(panic)) = told {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Removes the namespace from Redis, RabbitMQ and PostgreSQL.
+pub async fn clean(namespace: &str) -> anyhow::Result<()> {
+    rabbit(namespace)?.delete().await?;
+    let mut redis = redis::Client::open(redis_url())?.get_multiplexed_async_connection().await?;
+    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{namespace}:*")).query_async(&mut redis).await?;
+    if !keys.is_empty() {
+        redis::cmd("DEL").arg(keys).query_async::<u64>(&mut redis).await?;
+    }
+    let (postgres, connection) = tokio_postgres::connect(&postgres_url(), tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    postgres.batch_execute(&format!("DROP SCHEMA IF EXISTS {namespace} CASCADE")).await?;
+    drop(postgres);
+    connection.await??;
+    Ok(())
+}
+
+fn rabbit(namespace: &str) -> anyhow::Result<RabbitQueue> {
+    let patience = Duration::from_secs(30);
+    let settings = RabbitSettings {
+        url: amqp_url(),
+        namespace: namespace.to_owned(),
+        confirm_timeout: patience,
+        connect_timeout: patience,
+        heartbeat_seconds: 30,
+    };
+    Ok(RabbitQueue::connect(&settings)?)
+}
+
+/// The URL of the tables of a namespace.
+pub fn source_url(namespace: &str) -> String {
+    let url = postgres_url();
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}schema={namespace}")
+}
+
+impl System {
+    async fn start(store: Store, namespace: &str, change: impl FnOnce(&mut Settings)) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        let source_url = source_url(namespace);
+        let endpoint = store.address.endpoint.clone().context("a store of a test has an endpoint")?;
+        let mut settings = Settings {
+            public_url: PUBLIC_BASE.to_owned(),
+            own_urls: OWN_BASE.to_owned(),
+            jobs_url: redis_url(),
+            queue_url: amqp_url(),
+            source_url: source_url.clone(),
+            outputs_url: format!("s3://{}?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket),
+            namespace: namespace.to_owned(),
+            access: Some(Access::Open),
+            // The machine may be busy with a hundred other tests.
+            call_seconds: 60,
+            grace_seconds: 60,
+            source_connections: 3,
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let loader = Loader::connect(&source_url, OwnBases::new([OWN_BASE])).await?;
+        let platform = platform::connect(&settings, Some((&store.access_key, &store.secret_key))).await?;
+        let local_base = format!("http://{}{}", listener.local_addr()?, settings.public_base()?.path());
+        let server = Api::new(platform.clone(), Metrics::new(), &settings)?.serve(listener)?;
+        // It has nothing to finish when the test is over, and the process ends with the test.
+        tokio::spawn(server);
+        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        let system = Self {
+            platform,
+            settings,
+            store,
+            client,
+            local_base,
+            loader: Mutex::new(loader),
+            workers: Mutex::default(),
+        };
+        for _ in 0..2 {
+            system.start_worker().await;
+        }
+        Ok(system)
+    }
+
+    /// Starts one more worker.
+    pub async fn start_worker(&self) {
+        let worker =
+            Worker::new(self.platform.clone(), Metrics::new(), &self.settings).expect("the settings are valid");
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn(worker.run(shutdown.clone()));
+        self.workers.lock().await.push((shutdown, running));
+    }
+
+    /// Stops all workers in good order. Panics when one of them did.
+    pub async fn stop_workers(&self) {
+        for (shutdown, running) in self.workers.lock().await.drain(..) {
+            shutdown.stop();
+            running.await.expect("no worker panics");
+        }
+    }
+
+    /// Loads resources into the source.
+    pub async fn load(&self, lines: &[String]) {
+        let read = |line: &String| Resource::read(&line.clone().into()).expect("the test's data are resources");
+        let resources: Vec<Resource> = lines.iter().map(read).collect();
+        self.loader.lock().await.load(&resources).await.expect("the source takes resources");
+    }
+
+    /// Deletes a resource, named `Type/id`, from the source.
+    pub async fn unload(&self, key: &str) {
+        let (resource_type, id) = key.split_once('/').expect("a key is Type/id");
+        let key = ResourceKey::new(resource_type.parse().expect("it is a type"), id.parse().expect("it is an id"));
+        self.loader.lock().await.delete(&[key]).await.expect("the source deletes resources");
+    }
+
+    /// A request to a URL below the public base, or to a path below it.
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        let path = url.strip_prefix(PUBLIC_BASE).unwrap_or(url);
+        self.client.request(method, format!("{}{path}", self.local_base))
+    }
+
+    /// `GET`.
+    pub async fn get(&self, url: &str) -> Response {
+        self.request(Method::GET, url).send().await.expect("the API answers")
+    }
+
+    /// `DELETE`.
+    pub async fn delete(&self, url: &str) -> Response {
+        self.request(Method::DELETE, url).send().await.expect("the API answers")
+    }
+
+    /// Kicks an export off and answers its polling location.
+    pub async fn kick_off(&self, path: &str) -> String {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED, "{path}");
+        polling_location(&response)
+    }
+
+    /// Polls until the job is at its end and answers the last response.
+    pub async fn ended(&self, polling: &str) -> Response {
+        let polls = async {
+            loop {
+                let response = self.get(polling).await;
+                if response.status() != StatusCode::ACCEPTED {
+                    return response;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, polls).await.expect("a job comes to an end")
+    }
+
+    /// Exports and reads all files.
+    pub async fn export(&self, path: &str) -> Exported {
+        let polling = self.kick_off(path).await;
+        self.exported(&polling).await
+    }
+
+    /// Reads all files of a job, once it is complete.
+    pub async fn exported(&self, polling: &str) -> Exported {
+        let response = self.ended(polling).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let manifest: Value = response.json().await.expect("a manifest is JSON");
+        let mut exported = Exported { reached: Reached::default(), counts: BTreeMap::new(), manifest };
+        for array in ["output", "error"] {
+            for item in exported.manifest[array].as_array().expect("the arrays are always there").clone() {
+                self.read(array, &item, &mut exported).await;
+            }
+        }
+        exported
+    }
+
+    async fn read(&self, array: &str, item: &Value, exported: &mut Exported) {
+        let url = item["url"].as_str().expect("an item has a url");
+        let response = self.client.get(url).send().await.expect("the store answers");
+        assert_eq!(response.status(), StatusCode::OK, "a link works as it is");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/fhir+ndjson");
+        let text = response.text().await.expect("a file is text");
+        let resource_type = item["type"].as_str().expect("an item has a type");
+        assert_eq!(Some(text.lines().count() as u64), item["count"].as_u64(), "count is the number of lines");
+        assert!(text.ends_with('\n') && !text.contains("\n\n"), "NDJSON has a line for each resource and no other");
+        if array == "error" {
+            for line in text.lines() {
+                errors::read(line, &mut exported.reached).expect("error lines can be read");
+            }
+            return;
+        }
+        *exported.counts.entry(resource_type.to_owned()).or_default() += text.lines().count() as u64;
+        for line in text.lines() {
+            let key = key_of(line);
+            assert_eq!(type_of(&key), resource_type, "a file holds one type");
+            assert!(exported.reached.lines.insert(key.clone(), line.to_owned()).is_none(), "{key} stands twice");
+        }
+    }
+
+    /// What a list reaches, by the oracle.
+    pub fn expected(resources: &Resources, list: &str) -> Reached {
+        reached(resources, list, &[OWN_BASE, PUBLIC_BASE])
+    }
+
+    /// Waits until something is so.
+    pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, mut is_so: impl FnMut() -> F) {
+        let asking = async {
+            while !is_so().await {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, asking).await.is_ok(), "{what}");
+    }
+}
+
+/// The polling location in the answer to a kick-off.
+pub fn polling_location(response: &Response) -> String {
+    let location = response.headers().get(CONTENT_LOCATION).expect("a 202 has a Content-Location");
+    location.to_str().expect("it is a URL").to_owned()
+}
+
+/// The first issue of an OperationOutcome: its code and its diagnostics.
+pub async fn issue(response: Response) -> (String, String) {
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/fhir+json");
+    let outcome: Value = response.json().await.expect("an error has a body of JSON");
+    assert_eq!(outcome["resourceType"], "OperationOutcome");
+    let text = |field: &str| outcome["issue"][0][field].as_str().expect("an issue has it").to_owned();
+    (text("code"), text("diagnostics"))
+}

@@ -1,0 +1,1 @@
+//! Stories of programs: started as their users start them, from the target folder.

@@ -1,0 +1,81 @@
+//! `_since`: what changed, who joined, and what hangs on them.
+
+use super::{coverage, group, member, patient, plain};
+use crate::harness::system::with;
+
+fn world() -> Vec<String> {
+    vec![
+        group(&[member("Patient/1", "Coverage/1", "Organization/clinic")]),
+        patient("1"),
+        patient("2"),
+        coverage("1", r#""payor":[{"reference":"Organization/payer"}]"#),
+        coverage(
+            "2",
+            r#""payor":[{"reference":"Organization/payer"},{"reference":"Organization/second"}],"subscriber":{"reference":"RelatedPerson/2"}"#,
+        ),
+        plain("Organization", "payer"),
+        plain("Organization", "second"),
+        plain("Organization", "clinic"),
+        plain("RelatedPerson", "2"),
+    ]
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_nothing_has_changed() {
+    with(&world(), |system| async move {
+        let first = system.export("/Group/g/$export").await;
+        let since = first.manifest["transactionTime"].as_str().expect("it is an instant");
+        let second = system.export(&format!("/Group/g/$export?_since={since}")).await;
+        assert_eq!(second.manifest["output"], serde_json::json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_changed_is_written_and_the_rest_is_not() {
+    with(&world(), |system| async move {
+        let first = system.export("/Group/g/$export").await;
+        let since = first.manifest["transactionTime"].as_str().expect("it is an instant");
+        system.load(&[r#"{"resourceType":"Organization","id":"payer","name":"new"}"#.to_owned(), patient("1")]).await;
+        let second = system.export(&format!("/Group/g/$export?_since={since}")).await;
+        assert_eq!(
+            second.reached.lines.keys().collect::<Vec<_>>(),
+            ["Organization/payer"],
+            "an unchanged load is no change"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_joined_comes_in_full_with_all_that_hangs_on_them() {
+    with(&world(), |system| async move {
+        let first = system.export("/Group/g/$export").await;
+        let since = first.manifest["transactionTime"].as_str().expect("it is an instant");
+        system
+            .load(&[group(&[
+                member("Patient/1", "Coverage/1", "Organization/clinic"),
+                member("Patient/2", "Coverage/2", "Organization/clinic"),
+            ])])
+            .await;
+        let second = system.export(&format!("/Group/g/$export?_since={since}")).await;
+        assert_eq!(
+            second.reached.lines.keys().collect::<Vec<_>>(),
+            ["Coverage/2", "Group/g", "Organization/payer", "Organization/second", "Patient/2", "RelatedPerson/2"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_export_shows_the_state_at_its_transaction_time() {
+    with(&world(), |system| async move {
+        system.stop_workers().await;
+        let polling = system.kick_off("/Group/g/$export").await;
+        system.load(&[r#"{"resourceType":"Patient","id":"1","active":false}"#.to_owned()]).await;
+        system.start_worker().await;
+        let exported = system.exported(&polling).await;
+        assert!(exported.reached.lines["Patient/1"].contains("false"), "the time is fixed when the job is planned");
+    })
+    .await;
+}
