@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use super::random::OWN_BASE;
 use super::store::Store;
 use super::{amqp_url, errors, namespace, postgres_url, redis_url};
-use crate::oracle::{Reached, Resources, key_of, reached, type_of};
+use crate::oracle::{Reached, Resources, by_key, key_of, reached, type_of};
 
 /// The base that clients are told; nothing listens there, so a URL that was not built from it would show.
 pub const PUBLIC_BASE: &str = "https://export.example.org/payer/fhir";
@@ -44,8 +44,14 @@ pub struct System {
     pub store: Store,
     client: Client,
     local_base: String,
-    loader: Mutex<Loader>,
+    source: Mutex<Source>,
     workers: Mutex<Vec<(Shutdown, JoinHandle<()>)>>,
+}
+
+/// The way into the source, and what went that way.
+struct Source {
+    loader: Loader,
+    loaded: Resources,
 }
 
 /// A finished export: its manifest and what the files say.
@@ -176,7 +182,7 @@ impl System {
             store,
             client,
             local_base,
-            loader: Mutex::new(loader),
+            source: Mutex::new(Source { loader, loaded: Resources::new() }),
             workers: Mutex::default(),
         };
         for _ in 0..2 {
@@ -206,14 +212,18 @@ impl System {
     pub async fn load(&self, lines: &[String]) {
         let read = |line: &String| Resource::read(&line.clone().into()).expect("the test's data are resources");
         let resources: Vec<Resource> = lines.iter().map(read).collect();
-        self.loader.lock().await.load(&resources).await.expect("the source takes resources");
+        let mut source = self.source.lock().await;
+        source.loader.load(&resources).await.expect("the source takes resources");
+        source.loaded.extend(by_key(lines.iter().cloned()));
     }
 
     /// Deletes a resource, named `Type/id`, from the source.
     pub async fn unload(&self, key: &str) {
         let (resource_type, id) = key.split_once('/').expect("a key is Type/id");
-        let key = ResourceKey::new(resource_type.parse().expect("it is a type"), id.parse().expect("it is an id"));
-        self.loader.lock().await.delete(&[key]).await.expect("the source deletes resources");
+        let parsed = ResourceKey::new(resource_type.parse().expect("it is a type"), id.parse().expect("it is an id"));
+        let mut source = self.source.lock().await;
+        source.loader.delete(&[parsed]).await.expect("the source deletes resources");
+        source.loaded.remove(key);
     }
 
     /// A request to a URL below the public base, or to a path below it.
@@ -296,9 +306,9 @@ impl System {
         }
     }
 
-    /// What a list reaches, by the oracle.
-    pub fn expected(resources: &Resources, list: &str) -> Reached {
-        reached(resources, list, &[OWN_BASE, PUBLIC_BASE])
+    /// What a list reaches of all that was loaded, by the oracle.
+    pub async fn expected(&self, list: &str) -> Reached {
+        reached(&self.source.lock().await.loaded, list, &[OWN_BASE, PUBLIC_BASE])
     }
 
     /// Waits until something is so.

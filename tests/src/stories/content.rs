@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use super::{coverage, group, member, patient, plain, small_list};
 use crate::harness::random::list;
 use crate::harness::store::Store;
-use crate::harness::system::{System, on_store, with, with_settings};
-use crate::oracle::by_key;
+use crate::harness::system::{on_store, with, with_settings};
 
 #[tokio::test]
 async fn an_export_is_the_closure_of_its_list_as_it_was_loaded() {
     let lines = small_list();
     with(&lines, |system| async move {
         let exported = system.export("/Group/g/$davinci-data-export").await;
-        let expected = System::expected(&by_key(lines), "g");
+        let expected = system.expected("g").await;
         assert_eq!(exported.reached, expected);
         assert!(!exported.reached.lines.contains_key("Patient/not-on-the-list"));
         assert!(
@@ -29,7 +28,7 @@ async fn types_limit_what_is_written_and_never_what_is_walked() {
     let lines = small_list();
     with(&lines, |system| async move {
         let exported = system.export("/Group/g/$export?_type=Location,RelatedPerson").await;
-        let expected = System::expected(&by_key(lines), "g").only(&["Location", "RelatedPerson"]);
+        let expected = system.expected("g").await.only(&["Location", "RelatedPerson"]);
         assert_eq!(exported.reached, expected);
         assert_eq!(exported.counts.keys().collect::<Vec<_>>(), ["Location", "RelatedPerson"]);
     })
@@ -49,7 +48,7 @@ async fn what_is_missing_is_told_once_with_list_path_and_target() {
     ];
     with(&lines, |system| async move {
         let exported = system.export("/Group/g/$davinci-data-export").await;
-        let expected = System::expected(&by_key(lines), "g");
+        let expected = system.expected("g").await;
         assert_eq!(exported.reached, expected);
         assert_eq!(
             exported.reached.missing,
@@ -68,9 +67,9 @@ async fn lists_of_every_kind_are_exported_whole_in_small_slices_by_two_workers()
             settings.page_ids = 2;
             settings.window = 3;
         };
-        with_settings(&lines.clone(), small, |system| async move {
+        with_settings(&lines, small, |system| async move {
             let exported = system.export("/Group/g/$export").await;
-            assert_eq!(exported.reached, System::expected(&by_key(lines), "g"), "seed {seed}");
+            assert_eq!(exported.reached, system.expected("g").await, "seed {seed}");
         })
         .await;
     }
@@ -82,11 +81,11 @@ async fn the_same_files_come_from_an_independent_object_store() {
     let store = Store::seaweedfs().await.expect("SeaweedFS is there (tests/run)");
     on_store(
         store,
-        &lines.clone(),
+        &lines,
         |_| {},
         |system| async move {
             let exported = system.export("/Group/g/$export").await;
-            assert_eq!(exported.reached, System::expected(&by_key(lines), "g"));
+            assert_eq!(exported.reached, system.expected("g").await);
         },
     )
     .await;
@@ -168,11 +167,11 @@ async fn a_file_that_has_grown_large_is_followed_by_another() {
     let mut lines: Vec<String> = (0..50).map(|n| patient(&n.to_string())).collect();
     lines.push(group(&members));
     with_settings(
-        &lines.clone(),
+        &lines,
         |settings| settings.file_bytes = 1_000,
         |system| async move {
             let exported = system.export("/Group/g/$export").await;
-            assert_eq!(exported.reached, System::expected(&by_key(lines), "g"));
+            assert_eq!(exported.reached, system.expected("g").await);
             let files = exported.manifest["output"].as_array().expect("it is there").len();
             assert!(files > 4, "{files} files");
         },

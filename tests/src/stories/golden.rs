@@ -5,8 +5,7 @@ use std::path::Path;
 
 use shared::source::files::{Found, read};
 
-use crate::harness::system::{System, with};
-use crate::oracle::by_key;
+use crate::harness::system::with;
 
 #[tokio::test]
 async fn the_examples_of_the_guide_reach_fourteen_resources() {
@@ -22,7 +21,7 @@ async fn the_examples_of_the_guide_reach_fourteen_resources() {
             Found::Bad(bad) => panic!("{bad}"),
         })
         .collect();
-    with(&lines.clone(), |system| async move {
+    with(&lines, |system| async move {
         let exported = system.export("/Group/fullexample/$davinci-data-export").await;
         let counts = [
             ("Coverage", 3),
@@ -35,7 +34,7 @@ async fn the_examples_of_the_guide_reach_fourteen_resources() {
             ("RelatedPerson", 2),
         ];
         assert_eq!(exported.counts, BTreeMap::from(counts.map(|(name, count)| (name.to_owned(), count))));
-        assert_eq!(exported.reached, System::expected(&by_key(lines), "fullexample"));
+        assert_eq!(exported.reached, system.expected("fullexample").await);
         assert!(exported.reached.missing.is_empty());
     })
     .await;
