@@ -1,6 +1,6 @@
 //! The job store in memory: the readable specification of [`super::redis`], for `atr up` and for tests.
 //!
-//! Read [`Record`]: a job as data, and a method for each verb of the port.
+//! Read `Record`: a job as data, and a method for each verb of the port.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

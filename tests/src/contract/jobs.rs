@@ -32,7 +32,10 @@ macro_rules! contract {
         mod on_redis {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $sentence() {
-                super::with_redis(|store| super::$sentence(store)).await;
+                super::in_namespace(|namespace| async move {
+                    super::$sentence(std::sync::Arc::new(super::redis_jobs(&namespace).await)).await;
+                })
+                .await;
             })*
         }
     };
@@ -711,112 +714,120 @@ async fn faults_say_whether_to_try_again() {
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_corrupt_and_is_not_quoted() {
-    let namespace = harness::namespace();
-    let store = redis_jobs(&namespace).await;
-    let job = JobId::random();
-    store.create(&new_job(job), at(30)).await.unwrap();
-    let key = format!("{namespace}:{{{job}}}:job");
-    for (field, value) in [("request", "{\"secret\":1}"), ("created_at", "secret"), ("version", "secret")] {
-        let before: String = redis::cmd("HGET").arg(&key).arg(field).query_async(&mut wire().await).await.unwrap();
-        let set = async |value: &str| {
-            redis::cmd("HSET").arg(&key).arg(field).arg(value).exec_async(&mut wire().await).await.unwrap();
-        };
-        set(value).await;
+    in_namespace(|namespace| async move {
+        let store = redis_jobs(&namespace).await;
+        let job = JobId::random();
+        store.create(&new_job(job), at(30)).await.unwrap();
+        let key = format!("{namespace}:{{{job}}}:job");
+        for (field, value) in [("request", "{\"secret\":1}"), ("created_at", "secret"), ("version", "secret")] {
+            let before: String = redis::cmd("HGET").arg(&key).arg(field).query_async(&mut wire().await).await.unwrap();
+            let set = async |value: &str| {
+                redis::cmd("HSET").arg(&key).arg(field).arg(value).exec_async(&mut wire().await).await.unwrap();
+            };
+            set(value).await;
+            let fault = store.job(job).await.unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Corrupt);
+            assert_eq!(fault.to_string(), format!("failed to read the {field} of job {job}"));
+            set(&before).await;
+        }
+        redis::cmd("SET").arg(&key).arg("secret").exec_async(&mut wire().await).await.unwrap();
         let fault = store.job(job).await.unwrap_err();
         assert_eq!(fault.kind(), FaultKind::Corrupt);
-        assert_eq!(fault.to_string(), format!("failed to read the {field} of job {job}"));
-        set(&before).await;
-    }
-    redis::cmd("SET").arg(&key).arg("secret").exec_async(&mut wire().await).await.unwrap();
-    let fault = store.job(job).await.unwrap_err();
-    assert_eq!(fault.kind(), FaultKind::Corrupt);
-    assert!(!fault.to_string().contains("secret"));
-    wipe(&namespace).await;
+        assert!(!fault.to_string().contains("secret"));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn the_keys_of_a_job_share_a_slot_and_go_with_it() {
-    let namespace = harness::namespace();
-    let store: Store = Arc::new(redis_jobs(&namespace).await);
-    let job = running(&store, 3, 2).await;
-    start(&store, task(job, 1), at(40)).await;
-    store.claim(task(job, 1), &digests(0..3_000)).await.unwrap();
-    complete(&store, task(job, 1), 1).await;
-    let index = format!("{namespace}:jobs");
-    for key in keys(&namespace).await {
-        assert!(key == index || key.starts_with(&format!("{namespace}:{{{job}}}:")), "{key}");
-    }
-    store.fail(job, &failure(), at(20), at(99)).await.unwrap();
-    store.swept(job).await.unwrap();
-    assert_eq!(keys(&namespace).await, BTreeSet::from([format!("{namespace}:{{{job}}}:job"), index]));
-    store.remove(job).await.unwrap();
-    assert_eq!(keys(&namespace).await, BTreeSet::new());
+    in_namespace(|namespace| async move {
+        let store: Store = Arc::new(redis_jobs(&namespace).await);
+        let job = running(&store, 3, 2).await;
+        start(&store, task(job, 1), at(40)).await;
+        store.claim(task(job, 1), &digests(0..3_000)).await.unwrap();
+        complete(&store, task(job, 1), 1).await;
+        let index = format!("{namespace}:jobs");
+        for key in keys(&namespace).await {
+            assert!(key == index || key.starts_with(&format!("{namespace}:{{{job}}}:")), "{key}");
+        }
+        store.fail(job, &failure(), at(20), at(99)).await.unwrap();
+        store.swept(job).await.unwrap();
+        assert_eq!(keys(&namespace).await, BTreeSet::from([format!("{namespace}:{{{job}}}:job"), index]));
+        store.remove(job).await.unwrap();
+        assert_eq!(keys(&namespace).await, BTreeSet::new());
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn every_key_of_an_ended_job_expires_a_day_after_it() {
-    let namespace = harness::namespace();
-    let store: Store = Arc::new(redis_jobs(&namespace).await);
-    let ends = [running(&store, 1, 1).await, running(&store, 1, 1).await, running(&store, 1, 1).await];
-    for job in ends {
-        start(&store, task(job, 1), at(40)).await;
-        store.claim(task(job, 1), &digests(0..100)).await.unwrap();
-    }
-    complete(&store, task(ends[0], 1), 1).await;
-    store.fail(ends[1], &failure(), at(20), at(99)).await.unwrap();
-    store.cancel(ends[2], at(20), at(99)).await.unwrap();
-    let day = 24 * 60 * 60;
-    for key in keys(&namespace).await.into_iter().filter(|key| !key.ends_with(":jobs")) {
-        let left: i64 = redis::cmd("TTL").arg(&key).query_async(&mut wire().await).await.unwrap();
-        assert!(left > day, "{key} expires in {left} s");
-        assert!(key.contains(":claims:") || left <= day + 79, "{key} expires in {left} s");
-    }
-    wipe(&namespace).await;
+    in_namespace(|namespace| async move {
+        let store: Store = Arc::new(redis_jobs(&namespace).await);
+        let ends = [running(&store, 1, 1).await, running(&store, 1, 1).await, running(&store, 1, 1).await];
+        for job in ends {
+            start(&store, task(job, 1), at(40)).await;
+            store.claim(task(job, 1), &digests(0..100)).await.unwrap();
+        }
+        complete(&store, task(ends[0], 1), 1).await;
+        store.fail(ends[1], &failure(), at(20), at(99)).await.unwrap();
+        store.cancel(ends[2], at(20), at(99)).await.unwrap();
+        let day = 24 * 60 * 60;
+        for key in keys(&namespace).await.into_iter().filter(|key| !key.ends_with(":jobs")) {
+            let left: i64 = redis::cmd("TTL").arg(&key).query_async(&mut wire().await).await.unwrap();
+            assert!(left > day, "{key} expires in {left} s");
+            assert!(key.contains(":claims:") || left <= day + 79, "{key} expires in {left} s");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_job_whose_record_is_gone_leaves_the_index() {
-    let namespace = harness::namespace();
-    let store: Store = Arc::new(redis_jobs(&namespace).await);
-    let (gone, stays) = (accepted(&store, at(10)).await, accepted(&store, at(10)).await);
-    redis::cmd("DEL").arg(format!("{namespace}:{{{gone}}}:job")).exec_async(&mut wire().await).await.unwrap();
-    assert_eq!(publishes(&store, at(10), at(20)).await, [(stays, vec![0])]);
-    assert_eq!(store.backlog(at(10)).await.unwrap(), Backlog { jobs: 1, overdue: 0 });
-    wipe(&namespace).await;
+    in_namespace(|namespace| async move {
+        let store: Store = Arc::new(redis_jobs(&namespace).await);
+        let (gone, stays) = (accepted(&store, at(10)).await, accepted(&store, at(10)).await);
+        redis::cmd("DEL").arg(format!("{namespace}:{{{gone}}}:job")).exec_async(&mut wire().await).await.unwrap();
+        assert_eq!(publishes(&store, at(10), at(20)).await, [(stays, vec![0])]);
+        assert_eq!(store.backlog(at(10)).await.unwrap(), Backlog { jobs: 1, overdue: 0 });
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn jobs_recorded_while_janitors_look_are_not_lost() {
-    let namespace = harness::namespace();
-    let store: Store = Arc::new(redis_jobs(&namespace).await);
-    // Due already: a janitor may find them in the index before they have a record.
-    let creates = (0..200).map(|_| {
-        let store = store.clone();
-        tokio::spawn(async move { accepted(&store, at(10)).await })
-    });
-    let looks = (0..50).map(|_| {
-        let store = store.clone();
-        tokio::spawn(async move {
-            store.chores(at(10), at(20), 1_000).await.unwrap();
-        })
-    });
-    let (recorded, _) = try_join(try_join_all(creates), try_join_all(looks)).await.unwrap();
-    let found: BTreeSet<JobId> = publishes(&store, at(20), at(40)).await.into_iter().map(|(job, _)| job).collect();
-    assert_eq!(found, recorded.into_iter().collect());
-    wipe(&namespace).await;
+    in_namespace(|namespace| async move {
+        let store: Store = Arc::new(redis_jobs(&namespace).await);
+        // Due already: a janitor may find them in the index before they have a record.
+        let creates = (0..200).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { accepted(&store, at(10)).await })
+        });
+        let looks = (0..50).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store.chores(at(10), at(20), 1_000).await.unwrap();
+            })
+        });
+        let (recorded, _) = try_join(try_join_all(creates), try_join_all(looks)).await.unwrap();
+        let found: BTreeSet<JobId> = publishes(&store, at(20), at(40)).await.into_iter().map(|(job, _)| job).collect();
+        assert_eq!(found, recorded.into_iter().collect());
+    })
+    .await;
 }
 
 mod model;
 
 // What the tests say
 
-async fn with_redis<T: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Store) -> T) {
+/// Runs a test with a namespace of its own in Redis, and leaves nothing of it, whether the test passes or not.
+async fn in_namespace<T>(test: impl FnOnce(String) -> T) -> T::Output
+where
+    T: Future<Output: Send> + Send + 'static,
+{
     let namespace = harness::namespace();
-    let outcome = tokio::spawn(test(Arc::new(redis_jobs(&namespace).await))).await;
+    let outcome = tokio::spawn(test(namespace.clone())).await;
     wipe(&namespace).await;
-    if let Err(failed) = outcome {
-        std::panic::resume_unwind(failed.into_panic());
-    }
+    outcome.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
 async fn redis_jobs(namespace: &str) -> RedisJobs {

@@ -99,22 +99,18 @@ async fn ask(store: &dyn JobStore, jobs: &[JobId], call: &Call) -> String {
 }
 
 /// Asks both and compares: each answer, and after it all that can be read of the jobs.
-async fn compare(calls: &[Call]) -> Result<(), TestCaseError> {
-    let namespace = harness::namespace();
+async fn compare(namespace: String, calls: Vec<Call>) -> Result<(), TestCaseError> {
     let (memory, redis) = (MemoryJobs::new(), redis_jobs(&namespace).await);
     let jobs: Vec<JobId> = (0..JOBS).map(|_| JobId::random()).collect();
-    let mut outcome = Ok(());
     for (number, call) in calls.iter().enumerate() {
         let expected = state(&memory, &jobs, ask(&memory, &jobs, call).await).await;
         let answer = state(&redis, &jobs, ask(&redis, &jobs, call).await).await;
         if answer != expected {
             let reason = format!("call {number}, {call:?}\n  memory: {expected}\n  redis:  {answer}");
-            outcome = Err(TestCaseError::fail(reason));
-            break;
+            return Err(TestCaseError::fail(reason));
         }
     }
-    wipe(&namespace).await;
-    outcome
+    Ok(())
 }
 
 async fn state(store: &dyn JobStore, jobs: &[JobId], mut answer: String) -> String {
@@ -141,7 +137,8 @@ fn redis_answers_any_sequence_of_calls_as_memory_does() {
         calls
     };
     let calls = (prop::bool::weighted(0.75), prop::collection::vec(call(), 1..CALLS)).prop_map(begin);
-    match TestRunner::new(config).run(&calls, |calls: Vec<Call>| runtime.block_on(compare(&calls))) {
+    let case = |calls: Vec<Call>| runtime.block_on(in_namespace(|namespace| compare(namespace, calls)));
+    match TestRunner::new(config).run(&calls, case) {
         Ok(()) => {}
         Err(TestError::Fail(reason, calls)) => panic!("MODEL_SEED={seed}: {reason}\nshortest sequence: {calls:#?}"),
         Err(TestError::Abort(reason)) => panic!("MODEL_SEED={seed}: {reason}"),
