@@ -32,6 +32,8 @@ struct State {
     wire: Wire,
     /// How often the connections have been cut; one that is older than the last cut ends.
     cuts: u64,
+    /// How often they have been silenced; one that is older than the last time carries nothing more.
+    silences: u64,
 }
 
 /// A proxy on a port of its own, until it is dropped.
@@ -49,7 +51,7 @@ impl Proxy {
         let server = format!("{}:{port}", url.host_str().expect("a URL with a host"));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (state, watch) = watch::channel(State { wire, cuts: 0 });
+        let (state, watch) = watch::channel(State { wire, cuts: 0, silences: 0 });
         let listener = tokio::spawn(listen(listener, server, watch));
         Self { address, state, listener }
     }
@@ -73,6 +75,11 @@ impl Proxy {
     /// Ends the connections that are there, at once and on both sides. New ones go as before.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// Lets the connections that are there fall silent for ever, as when a firewall forgets them. New ones go as before.
+    pub fn silence(&self) {
+        self.state.send_modify(|state| state.silences += 1);
     }
 }
 
@@ -103,14 +110,17 @@ async fn listen(listener: TcpListener, server: String, watch: watch::Receiver<St
 
 /// Carries one connection until one side ends it or it is cut. An error ends it, too: that is all a wire can say.
 async fn carry(client: TcpStream, server: String, watch: watch::Receiver<State>) {
-    let cuts = watch.borrow().cuts;
+    let State { cuts, silences, .. } = *watch.borrow();
     let mut cut = watch.clone();
     let carried = async {
-        until_it_passes(&mut watch.clone()).await;
+        until_it_passes(&mut watch.clone(), silences).await;
         let server = TcpStream::connect(server).await?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        tokio::try_join!(pump(from_client, to_server, watch.clone()), pump(from_server, to_client, watch.clone()))
+        tokio::try_join!(
+            pump(from_client, to_server, watch.clone(), silences),
+            pump(from_server, to_client, watch.clone(), silences)
+        )
     };
     tokio::select! {
         _ = carried => {}
@@ -120,14 +130,19 @@ async fn carry(client: TcpStream, server: String, watch: watch::Receiver<State>)
 }
 
 /// Carries one direction. Ends with an error at the end of the stream, so that the other direction ends with it.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut watch: watch::Receiver<State>) -> io::Result<()> {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut watch: watch::Receiver<State>,
+    silences: u64,
+) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = from.read(&mut buffer).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        until_it_passes(&mut watch).await;
+        until_it_passes(&mut watch, silences).await;
         let wire = watch.borrow().wire;
         if let Wire::Delay(delay) = wire {
             sleep(delay).await;
@@ -136,8 +151,9 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut watch: watch:
     }
 }
 
-async fn until_it_passes(watch: &mut watch::Receiver<State>) {
-    if watch.wait_for(|state| state.wire != Wire::BlackHole).await.is_err() {
+async fn until_it_passes(watch: &mut watch::Receiver<State>, silences: u64) {
+    let passes = watch.wait_for(|state| state.wire != Wire::BlackHole && state.silences == silences);
+    if passes.await.is_err() {
         // The proxy is gone, and `carry` is about to end this connection.
         pending::<()>().await;
     }

@@ -192,6 +192,18 @@ async fn a_publish_that_is_not_confirmed_in_time_is_unavailable_and_the_next_one
     .await;
 }
 
+/// Without waiting for the heartbeat: who is in doubt about a connection takes another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_has_fallen_silent_costs_one_publish() {
+    with_bench(Wire::Pass, async |bench| {
+        publish(&bench.queue, 0..1).await;
+        bench.proxy.silence();
+        assert_eq!(soon(bench.queue.publish(&message(1))).await.unwrap_err().kind(), FaultKind::Unavailable);
+        publish(&bench.queue, 2..3).await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_wire_only_takes_longer() {
     with_bench(Wire::Delay(Duration::from_millis(20)), async |bench| {
