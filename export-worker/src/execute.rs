@@ -221,14 +221,17 @@ async fn fail(worker: &Worker, task: TaskRef, reason: String) -> Settlement {
     error!(job.id = %task.job, task.no = %task.task, reason, "job {} fails", task.job);
     let now = worker.now();
     match worker.platform.jobs.fail(task.job, &Failure { reason }, now, now + worker.limits.retention).await {
-        Ok(true) => worker.metrics.jobs_ended.with_label_values(&[JobState::Failed.name()]).inc(),
-        Ok(false) => {}
+        Ok(true) => {
+            worker.metrics.jobs_ended.with_label_values(&[JobState::Failed.name()]).inc();
+            Settlement::Bury
+        }
+        // The job had ended before: what became of a late attempt at it concerns nobody.
+        Ok(false) => Settlement::Done,
         Err(fault) => {
             warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot record that the job failed");
-            return Settlement::HandBack { after: Duration::from_secs(1) };
+            Settlement::HandBack { after: Duration::from_secs(1) }
         }
     }
-    Settlement::Bury
 }
 
 impl Worker {
