@@ -3,6 +3,7 @@
 pub mod errors;
 pub mod faulty;
 pub mod memory_outputs;
+pub mod programs;
 pub mod proxy;
 pub mod random;
 pub mod store;

@@ -22,15 +22,6 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// How many resources of each type are reached.
-    pub fn counts(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for key in self.lines.keys() {
-            *counts.entry(type_of(key).to_owned()).or_default() += 1;
-        }
-        counts
-    }
-
     /// Only the lines of these types.
     pub fn only(mut self, types: &[&str]) -> Self {
         self.lines.retain(|key, _| types.contains(&type_of(key)));

@@ -40,8 +40,8 @@ pub struct System {
     pub platform: Platform,
     /// Its settings.
     pub settings: Settings,
-    /// The object store it writes to.
-    pub store: Store,
+    #[expect(dead_code, reason = "the object store runs while this value lives")]
+    store: Store,
     client: Client,
     local_base: String,
     source: Mutex<Source>,

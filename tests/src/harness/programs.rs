@@ -1,0 +1,98 @@
+//! The programs, started as their users start them: from the target folder, with settings in variables.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use super::store::Store;
+use super::system::{PATIENCE, source_url};
+use super::{amqp_url, redis_url};
+
+/// A program of the workspace: `api-service`, `export-worker`, `atr` or `devstore`, with no `ATR_*` variable from outside.
+pub fn program(name: &str) -> Command {
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
+    let path: PathBuf = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is not built: `tests/run` builds it, or `cargo build --workspace --bins`",
+        path.display()
+    );
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ATR_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// A port of 127.0.0.1 on which nobody listened a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port can be had");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A service that runs, and its ports.
+pub struct Service {
+    /// The process.
+    pub process: Child,
+    /// The port of the API; of a worker, nobody listens there.
+    pub port: u16,
+    /// The admin port.
+    pub admin_port: u16,
+}
+
+/// The variables that both services need.
+pub fn variables(namespace: &str, store: &Store) -> Vec<(&'static str, String)> {
+    let endpoint = store.address.endpoint.clone().expect("a store of a test has an endpoint");
+    let outputs = format!("s3://{}/files?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket);
+    vec![
+        ("ATR_JOBS_URL", redis_url()),
+        ("ATR_QUEUE_URL", amqp_url()),
+        ("ATR_SOURCE_URL", source_url(namespace)),
+        ("ATR_OUTPUTS_URL", outputs),
+        ("ATR_NAMESPACE", namespace.to_owned()),
+        ("ATR_ACCESS", "open".to_owned()),
+        ("AWS_ACCESS_KEY_ID", store.access_key.clone()),
+        ("AWS_SECRET_ACCESS_KEY", store.secret_key.clone()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+    ]
+}
+
+/// Starts a service and waits until it is ready.
+pub async fn start(name: &str, variables: &[(&'static str, String)]) -> Service {
+    let (port, admin_port) = (free_port(), free_port());
+    let process = program(name)
+        .envs(variables.iter().map(|(name, value)| (*name, value)))
+        .env("ATR_LISTEN", format!("127.0.0.1:{port}"))
+        .env("ATR_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"))
+        .spawn()
+        .expect("the program starts");
+    let service = Service { process, port, admin_port };
+    let ready = format!("http://127.0.0.1:{admin_port}/health/ready");
+    let asking = async {
+        while !reqwest::get(&ready).await.is_ok_and(|response| response.status() == StatusCode::OK) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(timeout(PATIENCE, asking).await.is_ok(), "{name} is not ready");
+    service
+}
+
+impl Service {
+    /// Ends the service with SIGTERM and answers whether it ended well.
+    pub async fn terminate(mut self) -> bool {
+        let id = self.process.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("there is a program `kill`");
+        assert!(sent.success());
+        let ended = timeout(PATIENCE, self.process.wait()).await.expect("a service that is told to stop stops");
+        ended.expect("it was started here").success()
+    }
+}
