@@ -47,7 +47,7 @@ pub struct Listed {
     pub named_by: Attribution,
     /// Since when the list has named it without a break.
     pub listed_since: Instant,
-    /// The resource; `None` when there is none of that id.
+    /// The resource, a Group without its members as in [`ResourceSource::fetch`]; `None` when there is none of that id.
     pub stored: Option<Stored>,
 }
 
@@ -70,7 +70,7 @@ pub trait ResourceSource: Send + Sync + 'static {
 
     /// Cuts what the members of a list name (rows T2, T3, T4 and T6 of standards §3.9) into slices of at most `size` ids
     /// (1 or more) of one type. Each id is in exactly one slice; the list's own id is in none. References that lead to no
-    /// resource of this server are left out: the List task reports them.
+    /// resource of this server are left out: the List task reports them. The slices of one type come in the order of ids.
     async fn cut(&self, list: &ResourceId, as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault>;
 
     /// The first ids of a slice in byte order, each with its resource: at most `limit` (1 or more), fewer only when the

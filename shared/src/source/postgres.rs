@@ -50,7 +50,7 @@ pub struct PostgresSettings {
 
 impl Default for PostgresSettings {
     fn default() -> Self {
-        Self { connections: 8, connect_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(60) }
+        Self { connections: 8, connect_timeout: Duration::from_secs(5), statement_timeout: Duration::from_mins(1) }
     }
 }
 
@@ -69,7 +69,7 @@ impl PostgresSource {
     /// (default `atr`): the schema that holds the tables. Without `sslmode` TLS is used where the server offers it, and
     /// the certificate must be good. Fails with `Invalid` when the URL is wrong.
     pub fn connect(url: &str, settings: PostgresSettings) -> Result<Self, Fault> {
-        let address = Address::parse(url)?.with_timeouts(settings.connect_timeout, settings.statement_timeout);
+        let address = Address::parse(url)?.for_reading(settings.connect_timeout, settings.statement_timeout);
         // A check before each use would cost a round trip; a connection that broke fails once, transiently.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = if address.config.get_ssl_mode() == SslMode::Disable {
@@ -110,14 +110,12 @@ impl PostgresSource {
             client.query(&prepared, parameters).await
         };
         // The server ends its statement in time; a server that cannot be heard ends nothing.
-        match tokio::time::timeout(self.statement_timeout + Duration::from_secs(1), asked).await {
-            Ok(answer) => answer.map_err(|error| errors::fault(doing, &error)),
-            Err(_) => {
-                // The answer may still come: whoever used the connection next would wait behind it.
-                drop(Object::take(client));
-                Err(Fault::new(FaultKind::Unavailable, doing).because("PostgreSQL did not answer in time"))
-            }
+        if let Ok(answer) = tokio::time::timeout(self.statement_timeout + Duration::from_secs(1), asked).await {
+            return answer.map_err(|error| errors::fault(doing, &error));
         }
+        // The answer may still come: whoever used the connection next would wait behind it.
+        drop(Object::take(client));
+        Err(Fault::new(FaultKind::Unavailable, doing).because("PostgreSQL did not answer in time"))
     }
 
     /// Fails with `NotFound` when there is no such list. Asked only when there is nothing else to tell it by.

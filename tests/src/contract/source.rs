@@ -121,7 +121,7 @@ impl Held {
                 let page = self.page(list, &slice, limit).await;
                 walked.extend(page.iter().map(|listed| format!("{}/{}", slice.resource_type, listed.id)));
                 match page.last() {
-                    Some(last) if page.len() == limit as usize => slice.after = Some(last.id.clone()),
+                    Some(end) if page.len() == limit as usize => slice.after = Some(end.id.clone()),
                     _ => break,
                 }
             }
@@ -197,13 +197,13 @@ async fn the_transaction_time_is_in_whole_milliseconds_and_not_before_what_is_th
 async fn a_list_has_its_head_and_a_list_that_is_not_there_has_none(adapter: Adapter) {
     let bare = r#"{"resourceType":"Group","id":"bare"}"#;
     let held = adapter.holding(&[group("g", &[entity("1"), entity("2")]), bare.to_owned()]).await;
-    let head = held.source.list(&id("g"), held.now).await.expect("the source can be asked").expect("it is there");
-    assert_eq!(head.before, r#"{"resourceType":"Group","id":"g","member":["#);
-    assert_eq!(head.after, r#"],"quantity":1.10}"#);
-    assert_eq!(head.members, 2);
-    assert!(head.last_updated <= held.now);
-    let head = held.source.list(&id("bare"), held.now).await.expect("the source can be asked").expect("it is there");
-    assert_eq!((head.before.as_ref(), head.after.as_ref(), head.members), (bare.as_bytes(), &b""[..], 0));
+    let found = held.source.list(&id("g"), held.now).await.expect("the source can be asked").expect("it is there");
+    assert_eq!(found.before, r#"{"resourceType":"Group","id":"g","member":["#);
+    assert_eq!(found.after, r#"],"quantity":1.10}"#);
+    assert_eq!(found.members, 2);
+    assert!(found.last_updated <= held.now);
+    let found = held.source.list(&id("bare"), held.now).await.expect("the source can be asked").expect("it is there");
+    assert_eq!((found.before.as_ref(), found.after.as_ref(), found.members), (bare.as_bytes(), &b""[..], 0));
     assert_eq!(held.source.list(&id("other"), held.now).await.expect("the source can be asked"), None);
 }
 
@@ -291,8 +291,8 @@ async fn references_that_lead_to_no_resource_of_this_server_are_in_no_slice(adap
     ];
     let held = adapter.holding(&[group("g", &members)]).await;
     assert_eq!(held.walked("g", 10, 10).await, ["Coverage/3", "Patient/1", "Patient/2"]);
-    let head = held.source.list(&id("g"), held.now).await.expect("the source can be asked");
-    assert_eq!(head.expect("the list is there").members, 6);
+    let found = held.source.list(&id("g"), held.now).await.expect("the source can be asked");
+    assert_eq!(found.expect("the list is there").members, 6);
 }
 
 async fn a_page_has_the_first_ids_of_a_slice_in_byte_order_and_the_next_page_goes_on(adapter: Adapter) {

@@ -66,9 +66,13 @@ impl Address {
         Ok(Self { config, schema })
     }
 
-    /// The same address for connections of which each statement must end in `statement`, and each start in `connect`.
-    pub fn with_timeouts(mut self, connect: Duration, statement: Duration) -> Self {
+    /// The same address for the connections that read: each statement must end in `statement`, each start in `connect`.
+    pub fn for_reading(mut self, connect: Duration, statement: Duration) -> Self {
         set(&mut self.config, "statement_timeout", &statement.as_millis().to_string());
+        // Every read is by key. A plan that is made while the tables are small, and kept while they are filled, must not
+        // be one that reads the whole of them.
+        set(&mut self.config, "enable_seqscan", "off");
+        set(&mut self.config, "enable_bitmapscan", "off");
         self.config.connect_timeout(connect).tcp_user_timeout(connect + statement);
         self.config.keepalives_idle(Duration::from_secs(30));
         self

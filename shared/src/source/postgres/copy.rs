@@ -42,13 +42,11 @@ impl Rows {
 
     /// A `text` or NULL.
     pub fn maybe_text(&mut self, text: Option<&str>) -> &mut Self {
-        match text {
-            Some(text) => self.text(text.as_bytes()),
-            None => {
-                self.buffer.put_i32(-1);
-                self
-            }
+        if let Some(text) = text {
+            return self.text(text.as_bytes());
         }
+        self.buffer.put_i32(-1);
+        self
     }
 
     /// A `bigint`.

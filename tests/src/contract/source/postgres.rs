@@ -110,13 +110,12 @@ async fn reads_are_as_of_their_time_across_changes_deletions_and_a_new_beginning
     let (mut loader, source) = (database.loader().await, database.source());
     let active = r#"{"resourceType":"Patient","id":"p","active":true}"#;
     let mut seen = Vec::new();
-    for step in 0..5 {
-        match step {
-            0 => _ = loader.load(&resources(&[group("g", &[entity("p")])])).await.expect("it can be loaded"),
-            1 => _ = loader.load(&resources(&[patient("p")])).await.expect("it can be loaded"),
-            2 => _ = loader.load(&resources(&[active])).await.expect("it can be loaded"),
-            3 => assert_eq!(loader.delete(&[key("Patient/p"), key("Patient/q")]).await.expect("it can be deleted"), 1),
-            _ => _ = loader.load(&resources(&[patient("p")])).await.expect("it can be loaded"),
+    let loads = [group("g", &[entity("p")]), patient("p"), active.to_owned(), "deletion".to_owned(), patient("p")];
+    for load in loads {
+        if load == "deletion" {
+            assert_eq!(loader.delete(&[key("Patient/p"), key("Patient/q")]).await.expect("it can be deleted"), 1);
+        } else {
+            loader.load(&resources(&[load])).await.expect("it can be loaded");
         }
         seen.push(source.transaction_time().await.expect("the source can be asked"));
     }
@@ -246,7 +245,7 @@ async fn a_transaction_that_has_begun_keeps_the_transaction_time_below_it() {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let during = source.transaction_time().await.expect("the source can be asked");
     writing.commit().await.expect("it can be committed");
-    let fetched = source.fetch(during + Duration::from_secs(3_600), &[key("Patient/b")]).await;
+    let fetched = source.fetch(during + Duration::from_hours(1), &[key("Patient/b")]).await;
     let stamp = fetched.expect("the source can be asked")[0].last_updated;
     assert!(during < stamp, "{during} is not before {stamp}");
     assert!(stamp.since(during) < Duration::from_millis(1_100), "no more than the second is lost");
@@ -304,7 +303,7 @@ async fn loaders_of_the_same_resources_neither_lock_each_other_out_nor_lose_anyt
                 let mut texts: Vec<String> = (0..50)
                     .map(|n| format!(r#"{{"resourceType":"Patient","id":"{n}","x":"{writer} {round}"}}"#))
                     .collect();
-                if writer % 2 == 0 {
+                if writer.is_multiple_of(2) {
                     texts.reverse();
                 }
                 texts.push(group("g", &[entity(&format!("{writer}-{round}")), entity("stays")]));
@@ -353,6 +352,20 @@ async fn a_group_that_cannot_be_read_is_refused_without_a_trace() {
     }
     assert_eq!(database.rows().await, "");
     loader.load(&resources(&[patient("a")])).await.expect("the loader goes on");
+}
+
+#[tokio::test]
+async fn a_load_that_is_given_up_leaves_nothing_and_the_loader_goes_on() {
+    let database = Database::new();
+    let mut loader = database.loader().await;
+    let texts: Vec<String> = (0..5_000).map(|n| patient(&n.to_string())).chain([group("g", &[entity("1")])]).collect();
+    let batch = resources(&texts);
+    for millis in [1, 5, 10] {
+        let load = tokio::time::timeout(Duration::from_millis(millis), loader.load(&batch)).await;
+        assert!(load.is_err(), "5,000 resources took less than {millis} ms");
+        assert_eq!(database.rows().await, "");
+    }
+    assert_eq!(loader.load(&batch).await.expect("the loader goes on"), counts(5_001, 0, 0));
 }
 
 #[tokio::test]
