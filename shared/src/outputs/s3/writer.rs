@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Writes one object: in one request if it fits in one part, otherwise in parts that go out behind the caller's back.
 ///
 /// Memory: it holds the part that is being filled and at most `uploads_at_once` that are on their way, so never more than
-/// `part_bytes * (uploads_at_once + 1)`: 24 MiB with the defaults, and less than was written while that is less than a part.
-/// A part is kept until the store has it, so that it can be sent again.
+/// `part_bytes * (uploads_at_once + 1)`: 24 MiB with the defaults. An object shorter than a part takes no more than its
+/// length. A part is kept until the store has it, so that it can be sent again.
 pub(super) struct Writer {
     bucket: Arc<Bucket>,
     object: String,
