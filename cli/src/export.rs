@@ -56,7 +56,7 @@ struct Item {
 /// Exports a list and downloads its files into a folder.
 pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
     let client =
-        Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(60)).build()?;
+        Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_mins(1)).build()?;
     let mut query = Vec::new();
     query.extend(arguments.types.as_ref().map(|types| ("_type", types)));
     query.extend(arguments.since.as_ref().map(|since| ("_since", since)));

@@ -188,7 +188,7 @@ async fn keep(worker: &Worker, task: TaskRef, ended: &Shutdown) -> std::convert:
             }
             // The work itself will meet the store again; until then another worker may take the task up as well.
             Err(fault) => {
-                warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot tell that the task is worked on")
+                warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot tell that the task is worked on");
             }
         }
     }

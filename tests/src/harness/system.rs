@@ -81,13 +81,13 @@ pub async fn with_settings<F>(
 ) where
     F: Future<Output = ()>,
 {
-    let store = Store::devstore().await.expect("devstore starts");
-    on_store(store, lines, change, story).await;
+    let devstore = Store::devstore().await.expect("devstore starts");
+    on_store(devstore, lines, change, story).await;
 }
 
 /// As [`with_settings`], on another object store.
 pub async fn on_store<F>(
-    store: Store,
+    objects: Store,
     lines: &[String],
     change: impl FnOnce(&mut Settings),
     story: impl FnOnce(Arc<System>) -> F,
@@ -97,7 +97,7 @@ pub async fn on_store<F>(
     let namespace = namespace();
     let told = AssertUnwindSafe(async {
         let system = Arc::new(
-            System::start(store, &namespace, change)
+            System::start(objects, &namespace, change)
                 .await
                 .expect("Redis, RabbitMQ and PostgreSQL are there (tests/run)"),
         );
