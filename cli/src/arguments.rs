@@ -49,7 +49,7 @@ pub struct UpArguments {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Members of the generated sample
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub members: u64,
 }
 

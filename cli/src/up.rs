@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use api_service::Api;
 use devstore::{Devstore, Storage};
 use export_worker::Worker;
@@ -78,6 +78,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     println!("the API is at {base}, the object store at {endpoint}");
 
     let out = data.join("download");
+    empty(&out)?;
     let wish = ExportArguments { server: base, list, out: out.clone(), types: None, since: None };
     let exported = tokio::select! {
         exported = export(&wish) => exported.map(Some),
@@ -117,16 +118,18 @@ async fn sample(data: &Path, members: u64) -> anyhow::Result<(String, Option<Str
     Ok((format!("file:{}", out.display()), Some(generated.list)))
 }
 
-/// Jobs die with the process, so the files of an earlier trial belong to nobody and go.
+/// Makes a folder of the trial, without what an earlier trial left in it.
+fn empty(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty the folder {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+/// Jobs die with the process, so the objects of an earlier trial belong to nobody and go.
 async fn start_store(data: &Path, listen: SocketAddr) -> anyhow::Result<Devstore> {
     let folder: PathBuf = data.join("store");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty the folder {}", folder.display()))?;
-    }
-    if data.exists() && !data.is_dir() {
-        bail!("{} is not a folder", data.display());
-    }
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    empty(&folder)?;
     let settings = devstore::Settings {
         listen,
         storage: Storage::Folder(folder),
