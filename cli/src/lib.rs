@@ -5,9 +5,9 @@ mod export;
 pub mod generate;
 mod load;
 mod progress;
+mod trial_folder;
 mod up;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -58,9 +58,4 @@ async fn generated(settings: generate::Settings) -> anyhow::Result<generate::Gen
             .await??;
     bar.finish_and_clear();
     Ok(generated)
-}
-
-/// The folder of the trial when nobody names one: below the current folder, so that nothing is hidden.
-fn trial_folder() -> PathBuf {
-    PathBuf::from("atr-trial")
 }

@@ -31,8 +31,8 @@ const SECRET_KEY: &str = "trial-secret";
 
 /// Starts the system, exports a list, and serves until Ctrl-C.
 pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
-    let shutdown = Shutdown::on_signals()?;
-    let data = arguments.data.clone().unwrap_or_else(trial_folder);
+    let data = arguments.data.clone().unwrap_or_else(trial_folder::by_default);
+    trial_folder::take(&data)?;
     let listener = listen(arguments.listen)?;
     let address = listener.local_addr()?;
     let host = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
@@ -54,7 +54,6 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     };
     shared::telemetry::init(&settings)?;
 
-    let metrics = Metrics::new();
     let opened = platform::open_source(&settings).await?;
     for bad in &opened.bad_lines {
         eprintln!("atr: left out {bad}");
@@ -71,6 +70,8 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         access: Arc::new(Open),
         clock: Arc::new(SystemClock),
     };
+    // From here on a signal stops the parts in good order; before, it ends the process as usual.
+    let (shutdown, metrics) = (Shutdown::on_signals()?, Metrics::new());
     let server = Api::new(platform.clone(), metrics.clone(), &settings)?.serve(listener)?;
     let api = server.handle();
     let serving = tokio::spawn(server);
@@ -78,7 +79,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     println!("the API is at {base}, the object store at {endpoint}");
 
     let out = data.join("download");
-    empty(&out)?;
+    trial_folder::empty(&out)?;
     let wish = ExportArguments { server: base, list, out: out.clone(), types: None, since: None };
     let exported = tokio::select! {
         exported = export(&wish) => exported.map(Some),
@@ -112,24 +113,15 @@ fn listen(asked: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
 /// A generated list, and the URL of the source that holds it.
 async fn sample(data: &Path, members: u64) -> anyhow::Result<(String, Option<String>)> {
     let out = data.join("sample");
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make the folder {}", data.display()))?;
     let generated = generated(generate::Settings { members, seed: 1, out: out.clone(), list: None }).await?;
     println!("generated a list of {members} members in {}", out.display());
     Ok((format!("file:{}", out.display()), Some(generated.list)))
 }
 
-/// Makes a folder of the trial, without what an earlier trial left in it.
-fn empty(folder: &Path) -> anyhow::Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty the folder {}", folder.display()))?;
-    }
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
-}
-
 /// Jobs die with the process, so the objects of an earlier trial belong to nobody and go.
 async fn start_store(data: &Path, listen: SocketAddr) -> anyhow::Result<Devstore> {
     let folder: PathBuf = data.join("store");
-    empty(&folder)?;
+    trial_folder::empty(&folder)?;
     let settings = devstore::Settings {
         listen,
         storage: Storage::Folder(folder),

@@ -5,6 +5,7 @@
 
 mod contract;
 mod harness;
+mod house;
 mod oracle;
 mod simulation;
 mod stories;
