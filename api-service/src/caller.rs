@@ -24,6 +24,6 @@ impl FromRequest for Known {
             .headers()
             .get(header::AUTHORIZATION)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        Box::pin(async move { Ok(Self(api.platform.access.caller(header.as_deref()).await?)) })
+        Box::pin(async move { Ok(Self(api.access.caller(header.as_deref()).await?)) })
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
+use shared::access::Authorizer;
 use shared::admin::{self, Readiness};
 use shared::export::JobId;
 use shared::fault::Fault;
@@ -61,6 +62,7 @@ pub async fn run() -> anyhow::Result<()> {
 /// The API: the ports it works on and the settings it works by.
 pub struct Api {
     platform: Platform,
+    access: Arc<dyn Authorizer>,
     metrics: Metrics,
     public_base: Url,
     links: Links,
@@ -76,6 +78,7 @@ impl Api {
     /// An API on these ports. Fails when a setting that it needs is wrong.
     pub fn new(platform: Platform, metrics: Metrics, settings: &Settings) -> Result<Self, WrongSetting> {
         Ok(Self {
+            access: platform::open_access(settings)?,
             platform,
             metrics,
             public_base: settings.public_base()?,

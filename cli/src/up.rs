@@ -11,13 +11,12 @@ use anyhow::Context;
 use api_service::Api;
 use devstore::{Devstore, Storage};
 use export_worker::Worker;
-use shared::access::open::Open;
 use shared::clock::SystemClock;
 use shared::jobs::memory::MemoryJobs;
 use shared::metrics::Metrics;
 use shared::platform::{self, Platform};
 use shared::queue::memory::MemoryQueue;
-use shared::settings::Settings;
+use shared::settings::{Access, Settings};
 use shared::shutdown::Shutdown;
 
 use crate::arguments::{ExportArguments, UpArguments};
@@ -49,6 +48,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         public_url: base.clone(),
         source_url,
         outputs_url: format!("s3://{BUCKET}?endpoint={endpoint}&path_style=true"),
+        access: Some(Access::Open),
         log: "warn".to_owned(),
         ..Settings::default()
     };
@@ -67,7 +67,6 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         queue: Arc::new(MemoryQueue::new()),
         source: opened.source,
         outputs: platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY))).await?,
-        access: Arc::new(Open),
         clock: Arc::new(SystemClock),
     };
     // From here on a signal stops the parts in good order; before, it ends the process as usual.

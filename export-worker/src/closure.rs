@@ -161,7 +161,7 @@ impl<'a> Closure<'a> {
 
         let mut further = Vec::new();
         for page in mine.chunks(frame.worker.limits.page_ids as usize) {
-            frame.check()?;
+            frame.check().await?;
             let mut keys: Vec<ResourceKey> = page.iter().map(|wanted| wanted.key.clone()).collect();
             keys.sort_unstable();
             keys.dedup();

@@ -59,9 +59,12 @@ pub struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// Asked between pages: whether to go on.
-    pub fn check(&self) -> Result<(), TaskError> {
-        if self.ended.is_wished() {
+    /// Asked between pages: whether to go on. It asks the job store, so that a cancelled job costs a page more at most;
+    /// a store that cannot be asked stops nobody here.
+    pub async fn check(&self) -> Result<(), TaskError> {
+        let Self { worker, task, .. } = *self;
+        let due = worker.now() + worker.limits.working_due;
+        if self.ended.is_wished() || matches!(worker.platform.jobs.keep(task, due).await, Ok(false)) {
             return Err(TaskError::Stopped);
         }
         if self.hurry.is_wished() { Err(TaskError::Hurried) } else { Ok(()) }

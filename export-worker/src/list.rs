@@ -47,7 +47,7 @@ async fn members(
     let id = frame.request.list();
     let mut from = 0;
     while from < head.members {
-        frame.check()?;
+        frame.check().await?;
         let page = frame.worker.platform.source.members(id, frame.as_of, from, frame.worker.limits.page_ids).await?;
         if page.is_empty() {
             return Err(TaskError::GiveUp(format!(

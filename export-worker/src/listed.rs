@@ -19,7 +19,7 @@ async fn walk(frame: &Frame<'_>, slice: &Slice, parts: &mut Parts<'_>) -> Result
     let mut closure = Closure::new(frame);
     let mut page = read(frame, slice.clone()).await?;
     while let Some(last) = page.last() {
-        frame.check()?;
+        frame.check().await?;
         let rest = Slice { after: Some(last.id.clone()), ..slice.clone() };
         // The next page comes while this one is written: the source and the store work at the same time.
         let (next, ()) =

@@ -23,7 +23,7 @@ use crate::source::postgres::{PostgresSettings, PostgresSource};
 /// How often a service that starts tries again to reach its job store.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// One of each port.
+/// One of each port that both services stand on.
 #[derive(Clone)]
 pub struct Platform {
     /// What there is to do and what is done.
@@ -34,8 +34,6 @@ pub struct Platform {
     pub source: Arc<dyn ResourceSource>,
     /// Where files go.
     pub outputs: Arc<dyn OutputStore>,
-    /// Who may call.
-    pub access: Arc<dyn Authorizer>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -44,9 +42,6 @@ pub struct Platform {
 ///
 /// `keys` are the access and secret key of the object store; without them, the ones that AWS programs find.
 pub async fn connect(settings: &Settings, keys: Option<(&str, &str)>) -> Result<Platform, WrongSetting> {
-    let Some(Access::Open) = settings.access else {
-        return Err(WrongSetting::of("access", "it is not set; `open` lets in everybody who can reach the API"));
-    };
     let queue = open_queue(settings)?;
     let source = open_source(settings).await?;
     for bad in &source.bad_lines {
@@ -54,7 +49,15 @@ pub async fn connect(settings: &Settings, keys: Option<(&str, &str)>) -> Result<
     }
     let outputs = open_outputs(settings, keys).await?;
     let jobs = open_jobs(settings).await?;
-    Ok(Platform { jobs, queue, source: source.source, outputs, access: Arc::new(Open), clock: Arc::new(SystemClock) })
+    Ok(Platform { jobs, queue, source: source.source, outputs, clock: Arc::new(SystemClock) })
+}
+
+/// Who may call the API. Nobody has chosen to let everybody in who has not said so.
+pub fn open_access(settings: &Settings) -> Result<Arc<dyn Authorizer>, WrongSetting> {
+    match settings.access {
+        Some(Access::Open) => Ok(Arc::new(Open)),
+        None => Err(WrongSetting::of("access", "it is not set; `open` lets in everybody who can reach the API")),
+    }
 }
 
 /// The scheme of a setting that must have one, without its colon.

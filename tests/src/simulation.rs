@@ -77,7 +77,6 @@ async fn simulate(seed: u64) -> Result<(), String> {
         queue: Arc::new(Faulty::new(queue, &mischief)),
         source: Arc::new(Faulty::new(source, &mischief)),
         outputs: Arc::new(Faulty::new(outputs, &mischief)),
-        access: Arc::new(shared::access::open::Open),
         clock: Arc::clone(&clock),
     };
     let settings = Settings {
