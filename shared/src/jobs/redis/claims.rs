@@ -1,5 +1,5 @@
-//! Claims: digests in many small hashes, because Redis keeps a small hash as one flat list. One claim takes 23 bytes so,
-//! and 112 in one big hash.
+//! Claims: digests in many small hashes, because Redis keeps a small hash as one flat list. One claim takes 27 bytes so
+//! (measured with 49 in a hash, names and expiries included), and 112 in one big hash.
 
 use std::time::Duration;
 
