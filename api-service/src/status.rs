@@ -42,11 +42,13 @@ pub async fn delete(api: web::Data<Api>, job: web::Path<String>, caller: Known) 
     Ok(outcome(StatusCode::ACCEPTED, &issue))
 }
 
-/// The caller's own job of this name; somebody else's is as unknown as one that never was (standards §5.36).
+/// The caller's own job of this name; somebody else's is as unknown as one that never was (standards §5.36), and so is one
+/// that has expired, whether or not it is removed yet: its files may go at any moment.
 pub async fn find(api: &Api, job: &str, Known(caller): &Known) -> Result<Job, ApiError> {
     let id = job.parse().map_err(|_| ApiError::NoJob)?;
     let job = api.platform.jobs.job(id).await?.ok_or(ApiError::NoJob)?;
-    if job.client == caller.client { Ok(job) } else { Err(ApiError::NoJob) }
+    let is_expired = job.expires_at.is_some_and(|expires| expires <= api.now());
+    if job.client == caller.client && !is_expired { Ok(job) } else { Err(ApiError::NoJob) }
 }
 
 fn in_progress(job: &Job, now: Instant) -> HttpResponse {
