@@ -103,7 +103,11 @@ pub(super) async fn merge(
     stamp: At,
 ) -> Result<LoadedCounts, Error> {
     let id = list.id.as_str();
+    // The planner takes a list that another load has just written for a row or two until it is analyzed, and would meet
+    // a million staged members in nested loops.
+    transaction.batch_execute("-- merge: sets meet as sets\nSET LOCAL enable_nestloop = off").await?;
     let rows = merge_members(transaction, id, stamp).await? + merge_listed(transaction, id, stamp).await?;
+    transaction.batch_execute("-- merge: as usual\nSET LOCAL enable_nestloop = on").await?;
     let current = "-- merge: the current head of a list
         SELECT before, after FROM attribution_list WHERE list = $1 AND valid_to = 'infinity'";
     let current = transaction.query_opt(current, &[&id]).await?;
