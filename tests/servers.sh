@@ -141,7 +141,7 @@ answer() {
         "$place" "$bytes" 2>/dev/null | tr -d '\0'
 }
 
-place_of() { sed -E 's#^[^:]*://([^/?]*@)?([^/?]*).*#\2#' <<<"$1"; }
+place_of() { sed -E 's#^[^:]*://([^/?&]*@)?([^/?&]*).*#\2#' <<<"$1"; }
 port_of() { sed -E 's#.*:([0-9]+).*#\1#' <<<"$1"; }
 without_password() { sed -E 's#(://[^:/@]*):[^@/]*@#\1@#' <<<"$1"; }
 
@@ -247,8 +247,9 @@ postgresql_start() {
 weed_ports=()
 weed_filer=
 
+# Its URL is the address that the tests read: s3://bucket?endpoint=http://host:port.
 seaweedfs_answers() {
-    [[ $(answer "$1" 80 'GET / HTTP/1.0\r\n\r\n') == HTTP/1.* ]] || return 1
+    [[ $(answer "${1#*endpoint=}" 80 'GET / HTTP/1.0\r\n\r\n') == HTTP/1.* ]] || return 1
     # Ours makes the bucket a moment after it answers; its folder in the filer tells without a signature.
     [[ -z $weed_filer || $(answer "$weed_filer" 80 'GET /buckets/tests/ HTTP/1.0\r\n\r\n') == HTTP/1.?' 200 '* ]]
 }
@@ -275,9 +276,9 @@ seaweedfs_start() {
         free_port; ports+=("-$part.port=$REPLY"); weed_ports+=("$REPLY")
         free_port; ports+=("-$part.port.grpc=$REPLY"); weed_ports+=("$REPLY")
     done
-    url=http://127.0.0.1:${weed_ports[0]}
     weed_filer=http://127.0.0.1:${weed_ports[2]}
     export TEST_S3_ACCESS_KEY=tests TEST_S3_SECRET_KEY=secret-of-the-tests TEST_S3_BUCKET=tests
+    url=s3://$TEST_S3_BUCKET?endpoint=http://127.0.0.1:${weed_ports[0]}
     # It reports to its makers, makes buckets that nobody asked for, and opens more ports, unless told not to.
     spawn seaweedfs env AWS_ACCESS_KEY_ID="$TEST_S3_ACCESS_KEY" AWS_SECRET_ACCESS_KEY="$TEST_S3_SECRET_KEY" \
         GOMEMLIMIT=300MiB "$TEST_SEAWEEDFS" mini -dir="$folder/seaweedfs" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
