@@ -4,9 +4,9 @@
 //! claims it; a task that is tried again finds its own claims again (design §4.2). Every Coverage and PractitionerRole
 //! that is reached leads further, by whatever path it was reached; nothing else does, so the walk ends (decision 0006).
 //!
-//! **With `_since`** a resource that has not changed is left out, unless it hangs on something that was put on the list
-//! after `_since`: then the client has never been told of it. Those are claimed a second time, under another name, by
-//! what has joined; the first claim writes what changed, the second what did not, so that each is written once.
+//! **With `_since`** a resource that has not changed is left out, unless it hangs on something that was put on the list or
+//! changed after `_since`: then the client may never have been told of it. Those are claimed a second time, under another
+//! name, by what has joined; the first claim writes what changed, the second what did not, so that each is written once.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,8 @@ use crate::parts::Parts;
 
 /// A resource whose references are to be followed.
 pub struct Referrer {
-    /// Whether it hangs on something that was put on the list after `_since`.
+    /// Whether what it leads to is written though it has not changed: it was put on the list or changed after `_since`, or
+    /// hangs on something that was.
     pub joined: bool,
     /// The resource.
     pub stored: Stored,
@@ -92,7 +93,10 @@ impl<'a> Closure<'a> {
                 return;
             }
             Ok(Target::Local(key)) => key,
-            Err(why) => return self.unresolvable(path, reference, why),
+            Err(why) => {
+                let issue = unresolvable(self.frame, path, reference.text(), why);
+                return self.problem(&format!("unresolvable {path} {why} {}", reference.text()), issue);
+            }
         };
         // With a first name each resource is claimed once for what changed, with a second once for what joined.
         let name = key.to_string();
@@ -108,26 +112,6 @@ impl<'a> Closure<'a> {
         }
     }
 
-    /// Takes note of a reference of the list itself, when it leads to no resource of this server.
-    pub fn note(&mut self, path: &'static str, reference: &Reference<'_>) {
-        if let Err(why) = reference.target(&self.frame.worker.own_bases) {
-            self.unresolvable(path, reference, why);
-        }
-    }
-
-    fn unresolvable(&mut self, path: &'static str, reference: &Reference<'_>, why: Unresolvable) {
-        let list = self.frame.request.list();
-        let target = reference.text();
-        let text = format!("Group/{list}: {path} -> {target}: {why}");
-        let issue = match why {
-            // Somebody else's resource is no loss of this server's (standards §5.13).
-            Unresolvable::Foreign => Issue::information(IssueCode::NotSupported, text),
-            Unresolvable::Logical => Issue::warning(IssueCode::NotSupported, text),
-            Unresolvable::Urn | Unresolvable::Empty | Unresolvable::Malformed => Issue::warning(IssueCode::Value, text),
-        };
-        self.problem(&format!("unresolvable {path} {why} {target}"), issue.at(path));
-    }
-
     /// A problem is told once a job, however many resources have it: it is claimed as a resource is.
     fn problem(&mut self, name: &str, issue: Issue) {
         let digest = Digest::of(name);
@@ -137,7 +121,7 @@ impl<'a> Closure<'a> {
     }
 
     /// Writes the problems met so far that no other task has written.
-    pub async fn report(&mut self, parts: &mut Parts<'_>) -> Result<(), TaskError> {
+    async fn report(&mut self, parts: &mut Parts<'_>) -> Result<(), TaskError> {
         let problems = std::mem::take(&mut self.problems);
         let mine = self.claim(problems).await?;
         for issue in mine {
@@ -149,6 +133,7 @@ impl<'a> Closure<'a> {
     /// Fetches and writes what is wanted, is not listed, and is nobody else's; answers what of it leads further.
     async fn fetch(&mut self, parts: &mut Parts<'_>) -> Result<Vec<Referrer>, TaskError> {
         let frame = self.frame;
+        let request = frame.request;
         let source = &frame.worker.platform.source;
         let mut wanted = std::mem::take(&mut self.wanted);
         if wanted.is_empty() {
@@ -173,7 +158,8 @@ impl<'a> Closure<'a> {
                     Some(stored) => {
                         self.write(stored, *joined, parts).await?;
                         if Self::leads_further(key.resource_type) {
-                            further.push(Referrer { joined: *joined, stored: (*stored).clone() });
+                            let joined = *joined || (request.since.is_some() && request.is_new(stored.last_updated));
+                            further.push(Referrer { joined, stored: (*stored).clone() });
                         }
                     }
                     None if *joined => {}
@@ -202,4 +188,17 @@ impl<'a> Closure<'a> {
         let mine = self.frame.worker.platform.jobs.claim(self.frame.task, &digests).await?;
         Ok(things.into_iter().zip(mine).filter_map(|((_, thing), mine)| mine.then_some(thing)).collect())
     }
+}
+
+/// The line for a reference that leads to no resource of this server (standards §5.9 to §5.13).
+pub fn unresolvable(frame: &Frame<'_>, path: &'static str, target: &str, why: Unresolvable) -> Issue {
+    let list = frame.request.list();
+    let text = format!("Group/{list}: {path} -> {target}: {why}");
+    let issue = match why {
+        // Somebody else's resource is no loss of this server's.
+        Unresolvable::Foreign => Issue::information(IssueCode::NotSupported, text),
+        Unresolvable::Logical => Issue::warning(IssueCode::NotSupported, text),
+        Unresolvable::Urn | Unresolvable::Empty | Unresolvable::Malformed => Issue::warning(IssueCode::Value, text),
+    };
+    issue.at(path)
 }

@@ -13,8 +13,11 @@ use tracing::{error, info, warn};
 use crate::Worker;
 use crate::execute::{Settlement, execute};
 
+/// How much of the grace period is kept for handing tasks back.
+const HAND_BACK_TIME: Duration = Duration::from_secs(5);
+
 /// Works off deliveries until somebody wishes to stop. What is under way then has the grace period to finish; after
-/// that it is told to hand its task back.
+/// that it is told to hand its task back, and at the end of the period it is dropped.
 pub async fn consume(worker: &Arc<Worker>, shutdown: &Shutdown) {
     let Some(mut deliveries) = begin(worker, shutdown).await else { return };
     let permits = usize::from(worker.limits.permits);
@@ -35,14 +38,15 @@ pub async fn consume(worker: &Arc<Worker>, shutdown: &Shutdown) {
             report(ended);
         }
     };
+    // What cannot be finished in time is handed back while there is time for that.
     let hurrying = async {
-        sleep(worker.limits.grace).await;
+        sleep(worker.limits.grace.saturating_sub(HAND_BACK_TIME)).await;
         hurry.stop();
-        std::future::pending::<()>().await;
+        sleep(HAND_BACK_TIME).await;
     };
     tokio::select! {
         () = drain => {}
-        () = hurrying => {}
+        () = hurrying => warn!("the grace period is over; the tasks that are left come back when they are due"),
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use shared::export::{Attempt, ExportRequest, Failure, JobState, Output, TaskKind, TaskNo, TaskRef};
-use shared::fault::Fault;
+use shared::export::{Attempt, ExportRequest, Failure, JobId, JobState, Output, TaskKind, TaskNo, TaskRef};
+use shared::fault::{Fault, FaultKind};
 use shared::fhir::Instant;
-use shared::jobs::{Completion, Start, Work};
+use shared::jobs::{Completion, Start, StartToken, Work};
 use shared::shutdown::Shutdown;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::Worker;
 use crate::{list, listed, plan};
+
+/// How often a task is tried while a part of the system cannot be reached: with waits of up to a minute, for an hour.
+const OUTAGE_ATTEMPTS: u32 = 65;
 
 /// What is to become of the delivery of a task.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,8 +33,8 @@ pub enum Settlement {
 /// Why an attempt ended before its task was done.
 #[derive(Debug)]
 pub enum TaskError {
-    /// It may work another time.
-    Retry(Fault),
+    /// A part of the system failed.
+    Fault(Fault),
     /// It will never work; the sentence is for the client.
     GiveUp(String),
     /// The job has ended meanwhile, or another attempt was first.
@@ -42,7 +45,7 @@ pub enum TaskError {
 
 impl From<Fault> for TaskError {
     fn from(fault: Fault) -> Self {
-        if fault.is_transient() { Self::Retry(fault) } else { Self::GiveUp(fault.to_string()) }
+        Self::Fault(fault)
     }
 }
 
@@ -73,17 +76,37 @@ impl Frame<'_> {
 
 /// Makes one attempt at a task and tells what is to become of its delivery.
 pub async fn execute(worker: &Worker, task: TaskRef, hurry: &Shutdown) -> Settlement {
-    let due = worker.now() + worker.limits.working_due;
-    match worker.platform.jobs.start(task, worker.limits.attempts, due).await {
-        Ok(Start::Work(work)) => attempt(worker, task, &work, hurry).await,
-        Ok(Start::Nothing) => Settlement::Done,
-        Ok(Start::Exhausted { attempts }) => {
-            let reason = format!("task {} was started {attempts} times and never came to an end", task.task);
-            fail(worker, task, reason).await
+    match start(worker, task, hurry).await {
+        Some(Start::Work(work)) => attempt(worker, task, &work, hurry).await,
+        Some(Start::Nothing) => Settlement::Done,
+        Some(Start::Exhausted { attempts }) => {
+            error!(job.id = %task.job, task.no = %task.task, attempts, "task {task} kills its workers");
+            fail(worker, task, format!("task {} was started {attempts} times and never came to an end", task.task))
+                .await
         }
-        Err(fault) => {
-            warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot start the task");
-            Settlement::HandBack { after: Duration::from_secs(1) }
+        None => Settlement::HandBack { after: Duration::ZERO },
+    }
+}
+
+/// Starts a task, however long the job store is away: nobody else could start it either. All tries are one start, so that
+/// answers that are lost on the way do not count as attempts. `None` when the worker has to stop first.
+async fn start(worker: &Worker, task: TaskRef, hurry: &Shutdown) -> Option<Start> {
+    let token = StartToken::random();
+    let mut said = false;
+    loop {
+        let now = worker.now();
+        let due = now + worker.limits.working_due;
+        match worker.platform.jobs.start(task, token, worker.limits.attempts, now, due).await {
+            Ok(start) => return Some(start),
+            Err(fault) if !said => {
+                warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot start the task, trying again");
+                said = true;
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = hurry.wished() => return None,
+            () = sleep(Duration::from_secs(1)) => {}
         }
     }
 }
@@ -93,13 +116,11 @@ async fn attempt(worker: &Worker, task: TaskRef, work: &Work, hurry: &Shutdown) 
     let began = std::time::Instant::now();
     worker.metrics.working.inc();
     let ended = Shutdown::new();
-    let result = {
-        let working = run(worker, task, work, &ended, hurry);
-        tokio::pin!(working);
-        tokio::select! {
-            result = &mut working => result,
-            never = keep(worker, task, &ended) => match never {},
-        }
+    let result = tokio::select! {
+        result = run(worker, task, work, &ended, hurry) => result,
+        never = keep(worker, task, &ended) => match never {},
+        // What hangs in a call of a port does not come to its next page in time.
+        () = overdue(hurry) => Err(TaskError::Hurried),
     };
     worker.metrics.working.dec();
     worker.metrics.attempt_seconds.with_label_values(&[kind]).observe(began.elapsed().as_secs_f64());
@@ -114,19 +135,46 @@ async fn attempt(worker: &Worker, task: TaskRef, work: &Work, hurry: &Shutdown) 
             ("stopped", Settlement::Done)
         }
         Err(TaskError::Hurried) => ("handed_back", hand_back(worker, task).await),
-        Err(TaskError::Retry(fault)) if work.attempt.0 < worker.limits.attempts => {
-            let after = back_off(task, work.attempt);
-            warn!(job.id = %task.job, task.no = %task.task, task.kind = kind, attempt = %work.attempt, %fault, "task {task} failed and is tried again in {after:?}");
-            ("retried", retry(worker, task, after).await)
-        }
-        Err(TaskError::Retry(fault)) => {
-            let reason = format!("task {} failed {} times, the last time so: {fault}", task.task, work.attempt);
-            ("buried", fail(worker, task, reason).await)
-        }
+        Err(TaskError::Fault(fault)) => failed(worker, task, work, &fault).await,
         Err(TaskError::GiveUp(reason)) => ("buried", fail(worker, task, reason).await),
     };
     worker.metrics.attempts.with_label_values(&[kind, outcome]).inc();
     settlement
+}
+
+/// Decides whether a task is tried again after a fault. One that may pass is waited for as long as an outage may take and
+/// does not count; any other counts, because it may be this worker's own (a wrong password) and another may do better.
+async fn failed(worker: &Worker, task: TaskRef, work: &Work, fault: &Fault) -> (&'static str, Settlement) {
+    let (tries, most) = if fault.is_transient() {
+        (work.attempt.0, OUTAGE_ATTEMPTS)
+    } else {
+        (work.counted, worker.limits.attempts)
+    };
+    let kind = work.kind.name();
+    if tries >= most {
+        error!(job.id = %task.job, task.no = %task.task, task.kind = kind, attempt = %work.attempt, %fault, "task {task} failed for good");
+        let reason = format!("task {} failed {tries} times, the last time because {}", task.task, cause(fault.kind()));
+        return ("buried", fail(worker, task, reason).await);
+    }
+    let after = back_off(task, tries);
+    warn!(job.id = %task.job, task.no = %task.task, task.kind = kind, attempt = %work.attempt, %fault, "task {task} failed and is tried again in {after:?}");
+    ("retried", retry(worker, task, after, fault.is_transient()).await)
+}
+
+/// What a client is told of a fault. The fault itself names hosts, accounts and objects and stays in the log.
+fn cause(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Busy | FaultKind::Unavailable => "a part of the server could not be reached",
+        FaultKind::Invalid => "a part of the server refused what it was asked; its operator has to look",
+        FaultKind::Corrupt => "data of the list cannot be read; its operator has to look",
+        FaultKind::NotFound | FaultKind::Conflict => "something that the export needs was taken away",
+    }
+}
+
+/// Comes a little after the wish to hurry.
+async fn overdue(hurry: &Shutdown) {
+    hurry.wished().await;
+    sleep(Duration::from_secs(2)).await;
 }
 
 /// Does the work and completes the task. Answers the lines written.
@@ -172,7 +220,9 @@ async fn complete(frame: &Frame<'_>, outputs: &[Output]) -> Result<u64, TaskErro
         }
         Completion::Lost => {
             let names: Vec<_> = outputs.iter().map(|output| output.key.clone()).collect();
-            worker.platform.outputs.remove(&names).await?;
+            if let Err(fault) = worker.platform.outputs.remove(&names).await {
+                info!(job.id = %task.job, task.no = %task.task, %fault, "files of an attempt that came second stay; the janitor removes them");
+            }
             Err(TaskError::Stopped)
         }
     }
@@ -197,14 +247,14 @@ async fn keep(worker: &Worker, task: TaskRef, ended: &Shutdown) -> std::convert:
     }
 }
 
-/// Doubles from 1 second to 32; the task's number spreads tasks that failed together.
-fn back_off(task: TaskRef, attempt: Attempt) -> Duration {
-    let seconds = 1_u64 << (attempt.0.clamp(1, 6) - 1);
+/// Doubles from 1 second to a minute; the task's number spreads tasks that failed together.
+fn back_off(task: TaskRef, tries: u32) -> Duration {
+    let seconds = (1_u64 << (tries.clamp(1, 7) - 1)).min(60);
     Duration::from_secs(seconds) + Duration::from_millis(u64::from(task.task.0) % 10 * 50)
 }
 
-async fn retry(worker: &Worker, task: TaskRef, after: Duration) -> Settlement {
-    match worker.platform.jobs.give_back(task, worker.now() + after, false).await {
+async fn retry(worker: &Worker, task: TaskRef, after: Duration, uncounted: bool) -> Settlement {
+    match worker.platform.jobs.give_back(task, worker.now() + after, uncounted).await {
         Ok(()) => Settlement::Done,
         Err(fault) => {
             warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot put the task off, handing it back");
@@ -213,22 +263,25 @@ async fn retry(worker: &Worker, task: TaskRef, after: Duration) -> Settlement {
     }
 }
 
+/// The message goes back to the queue and is as good as published, so the janitor need not publish another.
 async fn hand_back(worker: &Worker, task: TaskRef) -> Settlement {
-    if let Err(fault) = worker.platform.jobs.give_back(task, worker.now(), true).await {
+    let due = worker.now() + worker.limits.published_due;
+    if let Err(fault) = worker.platform.jobs.give_back(task, due, true).await {
         warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot give the task back; it is due when its worker has been silent long enough");
     }
     Settlement::HandBack { after: Duration::ZERO }
 }
 
 async fn fail(worker: &Worker, task: TaskRef, reason: String) -> Settlement {
-    error!(job.id = %task.job, task.no = %task.task, reason, "job {} fails", task.job);
     let now = worker.now();
-    match worker.platform.jobs.fail(task.job, &Failure { reason }, now, now + worker.limits.retention).await {
+    let failure = Failure { reason };
+    match worker.platform.jobs.fail(task, &failure, now, now + worker.limits.retention).await {
         Ok(true) => {
+            error!(job.id = %task.job, task.no = %task.task, reason = failure.reason, "job {} failed", task.job);
             worker.metrics.jobs_ended.with_label_values(&[JobState::Failed.name()]).inc();
             Settlement::Bury
         }
-        // The job had ended before: what became of a late attempt at it concerns nobody.
+        // The task was done or the job had ended before: what became of a late attempt concerns nobody.
         Ok(false) => Settlement::Done,
         Err(fault) => {
             warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot record that the job failed");
@@ -238,36 +291,40 @@ async fn fail(worker: &Worker, task: TaskRef, reason: String) -> Settlement {
 }
 
 impl Worker {
-    /// Publishes a task and says so in the store. A failure is left to the janitor: the task stays due.
-    pub async fn publish(&self, task: TaskRef) {
+    /// Publishes a task and says so in the store. A failure is left to the janitor: the task stays due. Answers whether
+    /// the queue has it.
+    pub async fn publish(&self, task: TaskRef) -> bool {
         let message = shared::export::TaskMessage::new(task);
-        let published = match self.platform.queue.publish(&message).await {
-            Ok(()) => self.platform.jobs.published(task, self.now() + self.limits.published_due).await,
-            Err(fault) => Err(fault),
-        };
-        if let Err(fault) = published {
+        if let Err(fault) = self.platform.queue.publish(&message).await {
             warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot publish the task now; it stays due");
+            return false;
         }
+        if let Err(fault) = self.platform.jobs.published(task, self.now() + self.limits.published_due).await {
+            warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot note that the task was published; it stays due");
+        }
+        true
     }
 
-    /// Publishes several tasks of a job.
-    pub async fn publish_all(&self, job: shared::export::JobId, tasks: &[TaskNo]) {
+    /// Publishes several tasks of a job, as long as the queue takes them: one that has not answered in time would not
+    /// answer the next one either. Answers whether it took all.
+    pub async fn publish_all(&self, job: JobId, tasks: &[TaskNo]) -> bool {
         for task in tasks {
-            self.publish(TaskRef { job, task: *task }).await;
+            if !self.publish(TaskRef { job, task: *task }).await {
+                return false;
+            }
         }
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::export::JobId;
-
     use super::*;
 
     #[test]
     fn the_wait_before_a_retry_doubles_and_is_bounded() {
         let task = TaskRef { job: JobId::random(), task: TaskNo(0) };
-        let waits: Vec<u64> = (1..=8).map(|attempt| back_off(task, Attempt(attempt)).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
+        let waits: Vec<u64> = (1..=8).map(|tries| back_off(task, tries).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 }

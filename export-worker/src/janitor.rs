@@ -25,7 +25,12 @@ pub async fn keep_house(worker: &Arc<Worker>, shutdown: &Shutdown) {
             () = shutdown.wished() => return,
             _ = ticks.tick() => {}
         }
-        match look(worker).await {
+        // Chores can be left in the middle: what is not done is handed out again.
+        let looked = tokio::select! {
+            () = shutdown.wished() => return,
+            looked = look(worker) => looked,
+        };
+        match looked {
             Ok(()) => reachable = true,
             // A store that is down for an hour is one line, not an hour of lines.
             Err(fault) if reachable => {
@@ -45,7 +50,10 @@ async fn look(worker: &Worker) -> Result<(), Fault> {
             Chore::Publish(tasks) => {
                 worker.metrics.republished.inc_by(tasks.len() as u64);
                 info!(job.id = %job, tasks = tasks.len(), "publishing due tasks of job {job}");
-                worker.publish_all(job, tasks).await;
+                if !worker.publish_all(job, tasks).await {
+                    // What waits behind it is due again in a while, and so is the queue's next chance.
+                    return Ok(());
+                }
                 Ok(())
             }
             Chore::Sweep => sweep(worker, job).await,

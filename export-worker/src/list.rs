@@ -4,7 +4,7 @@ use shared::export::{Output, OutputKind};
 use shared::fhir::{Issue, IssueCode, Member, Resource, ResourceKey, ResourceType, json};
 use shared::source::{ListHead, Stored};
 
-use crate::closure::{Closure, Referrer};
+use crate::closure::{Closure, Referrer, unresolvable};
 use crate::execute::{Frame, TaskError};
 use crate::parts::Parts;
 
@@ -22,28 +22,22 @@ async fn walk(frame: &Frame<'_>, parts: &mut Parts<'_>) -> Result<(), TaskError>
         return Err(TaskError::GiveUp(format!("the attribution list Group/{id} is no longer there")));
     };
     let written = request.writes(ResourceType::GROUP) && request.is_new(head.last_updated);
-    let mut closure = Closure::new(frame);
     if written {
         parts.write(OutputKind::Output, ResourceType::GROUP, &head.before).await?;
     }
-    members(frame, &head, written, &mut closure, parts).await?;
+    members(frame, &head, written, parts).await?;
     if written {
         parts.write(OutputKind::Output, ResourceType::GROUP, &head.after).await?;
         parts.end_line(OutputKind::Output, ResourceType::GROUP).await?;
     }
     let body = [&head.before[..], &head.after[..]].concat().into();
     let resource = Resource { key: ResourceKey::new(ResourceType::GROUP, id.clone()), body };
-    let referrer = Referrer { joined: false, stored: Stored { resource, last_updated: head.last_updated } };
-    closure.follow(vec![referrer], parts).await
+    let joined = request.since.is_some() && request.is_new(head.last_updated);
+    let referrer = Referrer { joined, stored: Stored { resource, last_updated: head.last_updated } };
+    Closure::new(frame).follow(vec![referrer], parts).await
 }
 
-async fn members(
-    frame: &Frame<'_>,
-    head: &ListHead,
-    written: bool,
-    closure: &mut Closure<'_>,
-    parts: &mut Parts<'_>,
-) -> Result<(), TaskError> {
+async fn members(frame: &Frame<'_>, head: &ListHead, written: bool, parts: &mut Parts<'_>) -> Result<(), TaskError> {
     let id = frame.request.list();
     let mut from = 0;
     while from < head.members {
@@ -62,22 +56,15 @@ async fn members(
                 }
                 parts.write(OutputKind::Output, ResourceType::GROUP, member).await?;
             }
-            examine(frame, number, member, closure, parts).await?;
+            examine(frame, number, member, parts).await?;
         }
-        closure.report(parts).await?;
         from += page.len() as u64;
     }
     Ok(())
 }
 
 /// A member that names nobody is in no slice, so this is where it is accounted for.
-async fn examine(
-    frame: &Frame<'_>,
-    number: u64,
-    member: &[u8],
-    closure: &mut Closure<'_>,
-    parts: &mut Parts<'_>,
-) -> Result<(), TaskError> {
+async fn examine(frame: &Frame<'_>, number: u64, member: &[u8], parts: &mut Parts<'_>) -> Result<(), TaskError> {
     let list = frame.request.list();
     let read = std::str::from_utf8(member).map_err(|error| error.to_string());
     let member = match read.and_then(|text| Member::read(text).map_err(|error| json::reason(&error))) {
@@ -98,7 +85,10 @@ async fn examine(
         parts.problem(&issue.at(format!("Group.member[{number}].entity"))).await?;
     }
     for (way, reference) in &member.references {
-        closure.note(way.path(), reference);
+        if let Err(why) = reference.target(&frame.worker.own_bases) {
+            let issue = unresolvable(frame, way.path(), reference.text(), why);
+            parts.problem(&issue.at(format!("Group.member[{number}]"))).await?;
+        }
     }
     Ok(())
 }

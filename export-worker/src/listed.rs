@@ -62,6 +62,8 @@ async fn write(
             parts.line(resource_type, &stored.resource.body).await?;
         }
         if Closure::leads_further(resource_type) {
+            // What has changed may lead to something that the client has never been told of, too.
+            let joined = joined || (request.since.is_some() && request.is_new(stored.last_updated));
             referrers.push(Referrer { joined, stored });
         }
     }

@@ -14,8 +14,11 @@
 pub mod memory;
 pub mod redis;
 
+use std::fmt;
+
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::export::{Attempt, ClientId, ExportRequest, Failure, Job, JobId, Output, TaskKind, TaskNo, TaskRef};
 use crate::fault::{Fault, FaultKind};
@@ -32,6 +35,24 @@ pub struct NewJob {
     pub request: ExportRequest,
     /// The time of the kick-off.
     pub created_at: Instant,
+}
+
+/// The mark of one start, so that a call whose answer was lost can be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartToken(pub Uuid);
+
+impl StartToken {
+    /// A token that no other start has.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for StartToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
 }
 
 /// What a task finds when it starts.
@@ -53,6 +74,8 @@ pub enum Start {
 pub struct Work {
     /// Which try this is.
     pub attempt: Attempt,
+    /// How many starts count so far, this one included.
+    pub counted: u32,
     /// What is to be done.
     pub kind: TaskKind,
     /// What the client asked for.
@@ -147,9 +170,19 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Starts a task: counts an attempt and pushes the due time to `due`.
     ///
-    /// Two starts at once both work, with attempts of their own. After `attempts` counted starts the answer is
-    /// `Exhausted`. No two starts of a task ever get the same attempt, counted or not: the names of objects rest on it.
-    async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault>;
+    /// A start with the token of the latest start is the same start, told once more: it gets the same attempt. Two starts
+    /// with tokens of their own both work, with attempts of their own. After `attempts` counted starts the answer is
+    /// `Exhausted`, or `Nothing` as long as somebody may still be at work: until the due time of the latest start or
+    /// [`JobStore::keep`] has passed `now` without a [`JobStore::give_back`]. No two starts of a task ever get the same
+    /// attempt, counted or not: the names of objects rest on it.
+    async fn start(
+        &self,
+        task: TaskRef,
+        token: StartToken,
+        attempts: u32,
+        now: Instant,
+        due: Instant,
+    ) -> Result<Start, Fault>;
 
     /// Stores how a job was cut and makes it `Running`; the plan task is done by this.
     ///
@@ -186,8 +219,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// in good order is not the task's fault.
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault>;
 
-    /// Ends a job that is alive as `Failed`. Answers whether this call did it.
-    async fn fail(&self, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault>;
+    /// Ends the job of a task that is open as `Failed`. Answers whether this call did it: `false` when the task is done,
+    /// so that an attempt that came second fails nothing, or the job is at its end.
+    async fn fail(&self, task: TaskRef, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault>;
 
     /// Ends a job as `Cancelled`, whether it is alive or at another end. Answers `false` when it is unknown or was
     /// cancelled before. The record goes at `expires`.

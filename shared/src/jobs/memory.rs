@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, Work};
+use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
 use crate::export::{Attempt, Failure, Job, JobId, JobState, Output, Progress, TaskKind, TaskNo, TaskRef};
 use crate::fault::Fault;
 use crate::fhir::Instant;
@@ -56,8 +56,15 @@ impl JobStore for MemoryJobs {
         Ok(())
     }
 
-    async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault> {
-        Ok(self.with(task.job, Start::Nothing, |record| record.start(task.task, attempts, due)))
+    async fn start(
+        &self,
+        task: TaskRef,
+        token: StartToken,
+        attempts: u32,
+        now: Instant,
+        due: Instant,
+    ) -> Result<Start, Fault> {
+        Ok(self.with(task.job, Start::Nothing, |record| record.start(task.task, token, attempts, now, due)))
     }
 
     async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<TaskNo>, Fault> {
@@ -91,8 +98,8 @@ impl JobStore for MemoryJobs {
         Ok(())
     }
 
-    async fn fail(&self, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
-        Ok(self.with(job, false, |record| record.fail(failure, now, expires)))
+    async fn fail(&self, task: TaskRef, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
+        Ok(self.with(task.job, false, |record| record.fail(task.task, failure, now, expires)))
     }
 
     async fn cancel(&self, job: JobId, now: Instant, expires: Instant) -> Result<bool, Fault> {
@@ -147,6 +154,10 @@ struct Task {
     starts: u32,
     /// Starts that do not count.
     uncounted: u32,
+    /// The mark of the latest start.
+    token: Option<StartToken>,
+    /// Until when an attempt that has not been given back may be at work.
+    kept: Option<Instant>,
     /// The attempt that won, and what it wrote.
     done: Option<(Attempt, Vec<Output>)>,
 }
@@ -164,7 +175,7 @@ struct End {
 
 impl Task {
     fn new(kind: TaskKind) -> Self {
-        Self { kind, due: None, starts: 0, uncounted: 0, done: None }
+        Self { kind, due: None, starts: 0, uncounted: 0, token: None, kept: None, done: None }
     }
 }
 
@@ -215,17 +226,22 @@ impl Record {
         }
     }
 
-    fn start(&mut self, task: TaskNo, attempts: u32, due: Instant) -> Start {
+    fn start(&mut self, task: TaskNo, token: StartToken, attempts: u32, now: Instant, due: Instant) -> Start {
         let (request, transaction_time) = (self.job.request.clone(), self.job.transaction_time);
         let Some(task) = self.open(task) else { return Start::Nothing };
-        let counted = task.starts - task.uncounted;
-        if counted >= attempts {
-            return Start::Exhausted { attempts: counted };
+        if task.token != Some(token) {
+            let counted = task.starts - task.uncounted;
+            if counted >= attempts {
+                let at_work = task.kept.is_some_and(|until| until > now);
+                return if at_work { Start::Nothing } else { Start::Exhausted { attempts: counted } };
+            }
+            task.starts += 1;
+            task.token = Some(token);
         }
-        task.starts += 1;
         task.due = Some(due);
-        let (attempt, kind) = (Attempt(task.starts), task.kind.clone());
-        Start::Work(Box::new(Work { attempt, kind, request, transaction_time }))
+        task.kept = Some(due);
+        let (attempt, counted, kind) = (Attempt(task.starts), task.starts - task.uncounted, task.kind.clone());
+        Start::Work(Box::new(Work { attempt, counted, kind, request, transaction_time }))
     }
 
     fn plan(&mut self, plan: &Plan, due: Instant) -> Vec<TaskNo> {
@@ -247,7 +263,10 @@ impl Record {
     }
 
     fn keep(&mut self, task: TaskNo, due: Instant) -> bool {
-        self.open(task).map(|task| task.due = Some(due)).is_some()
+        let Some(task) = self.open(task) else { return false };
+        task.due = Some(due);
+        task.kept = Some(due);
+        true
     }
 
     fn claim(&mut self, task: TaskNo, digests: &[Digest]) -> Vec<bool> {
@@ -297,18 +316,19 @@ impl Record {
     fn give_back(&mut self, task: TaskNo, due: Instant, uncounted: bool) {
         let Some(task) = self.open(task) else { return };
         task.due = Some(due);
+        task.kept = None;
         if uncounted && task.uncounted < task.starts {
             task.uncounted += 1;
         }
     }
 
-    fn fail(&mut self, failure: &Failure, now: Instant, expires: Instant) -> bool {
-        let alive = self.job.state.is_alive();
-        if alive {
+    fn fail(&mut self, task: TaskNo, failure: &Failure, now: Instant, expires: Instant) -> bool {
+        let open = self.open(task).is_some();
+        if open {
             self.job.failure = Some(failure.clone());
             self.end(JobState::Failed, now, expires, None);
         }
-        alive
+        open
     }
 
     fn cancel(&mut self, now: Instant, expires: Instant) -> bool {

@@ -23,7 +23,7 @@ use self::faults::fault;
 use self::keys::{Keys, buckets};
 use self::record::{fields_of, job_of, json, outputs_of, parsed, unreadable};
 use self::scripts::Scripts;
-use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, Work};
+use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
 use crate::export::{Attempt, Failure, Job, JobId, Output, TaskKind, TaskNo, TaskRef};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
@@ -149,11 +149,18 @@ impl JobStore for RedisJobs {
         Ok(())
     }
 
-    async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault> {
+    async fn start(
+        &self,
+        task: TaskRef,
+        token: StartToken,
+        attempts: u32,
+        now: Instant,
+        due: Instant,
+    ) -> Result<Start, Fault> {
         let keys = self.keys(task.job);
         let mut start = self.scripts.start.prepare_invoke();
         start.key(keys.job()).key(keys.tasks()).key(keys.due()).key(keys.attempts());
-        start.arg(task.task.0).arg(attempts).arg(due.unix_micros());
+        start.arg(task.task.0).arg(attempts).arg(due.unix_micros()).arg(token.to_string()).arg(now.unix_micros());
         let Some((attempt, counted, kind, request, transaction_time)) =
             self.call::<Option<(u32, u32, String, String, String)>>(&start, "start task", task).await?
         else {
@@ -169,6 +176,7 @@ impl JobStore for RedisJobs {
         };
         Ok(Start::Work(Box::new(Work {
             attempt: Attempt(attempt),
+            counted,
             kind: parsed(task.job, "tasks", &kind)?,
             request: parsed(task.job, "request", &request)?,
             transaction_time: transaction_time.map(Instant::from_unix_micros),
@@ -195,7 +203,8 @@ impl JobStore for RedisJobs {
 
     async fn keep(&self, task: TaskRef, due: Instant) -> Result<bool, Fault> {
         let mut keep = self.scripts.keep.prepare_invoke();
-        keep.key(self.keys(task.job).due()).arg(task.task.0).arg(due.unix_micros());
+        let keys = self.keys(task.job);
+        keep.key(keys.due()).key(keys.attempts()).arg(task.task.0).arg(due.unix_micros());
         let open = self.call(&keep, "keep task", task).await?;
         if open {
             self.lower(task.job, due).await?;
@@ -246,15 +255,16 @@ impl JobStore for RedisJobs {
         Ok(())
     }
 
-    async fn fail(&self, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
+    async fn fail(&self, task: TaskRef, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
         let mut fail = self.scripts.fail.prepare_invoke();
-        for key in self.keys(job).all() {
+        for key in self.keys(task.job).all() {
             fail.key(key);
         }
         fail.arg(json(failure)).arg(now.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
-        let ended = self.call(&fail, "fail job", job).await?;
+        fail.arg(task.task.0);
+        let ended = self.call(&fail, "fail the job of task", task).await?;
         if ended {
-            self.lower(job, now).await?;
+            self.lower(task.job, now).await?;
         }
         Ok(ended)
     }

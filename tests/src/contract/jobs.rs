@@ -14,7 +14,7 @@ use shared::fault::FaultKind;
 use shared::fhir::{Instant, ResourceType};
 use shared::jobs::memory::MemoryJobs;
 use shared::jobs::redis::{RedisJobs, RedisSettings};
-use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, Work};
+use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
 
 use crate::harness;
 
@@ -51,6 +51,8 @@ contract! {
     a_start_counts_an_attempt_and_pushes_the_due_time
     two_starts_at_once_have_attempts_of_their_own
     after_so_many_starts_a_task_is_exhausted
+    a_start_that_is_told_again_is_the_same_start
+    an_exhausted_task_is_left_to_whoever_may_be_at_work
     there_is_nothing_to_start_in_an_unknown_or_ended_job_or_a_task_that_is_done_or_not_open
     a_started_task_knows_what_is_to_be_done
     a_plan_makes_a_job_running_and_its_plan_task_done
@@ -79,6 +81,7 @@ contract! {
     no_two_attempts_of_a_task_share_a_number
     giving_back_what_is_not_open_changes_nothing
     failing_ends_a_job_that_is_alive
+    a_task_that_is_done_fails_no_job
     only_the_first_failure_counts
     cancelling_ends_a_job_at_any_other_end
     cancelling_twice_or_cancelling_an_unknown_job_answers_no
@@ -91,6 +94,16 @@ contract! {
     a_job_that_is_removed_is_forgotten
     the_backlog_counts_jobs_and_those_that_need_somebody
     a_store_that_can_be_asked_is_ready
+}
+
+/// Fails a job by the first of its tasks that is open; answers whether there was one.
+async fn fail(store: &dyn JobStore, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> bool {
+    for no in 0..3 {
+        if store.fail(task(job, no), failure, now, expires).await.unwrap() {
+            return true;
+        }
+    }
+    false
 }
 
 // Recording and reading
@@ -185,37 +198,85 @@ async fn two_starts_at_once_have_attempts_of_their_own(store: Store) {
 async fn after_so_many_starts_a_task_is_exhausted(store: Store) {
     let job = running(&store, 1, 1).await;
     for _ in 0..3 {
-        assert!(matches!(store.start(task(job, 1), 3, at(40)).await.unwrap(), Start::Work(_)));
+        assert!(matches!(
+            store.start(task(job, 1), StartToken::random(), 3, at(40), at(40)).await.unwrap(),
+            Start::Work(_)
+        ));
     }
     for _ in 0..2 {
-        assert_eq!(store.start(task(job, 1), 3, at(90)).await.unwrap(), Start::Exhausted { attempts: 3 });
+        assert_eq!(
+            store.start(task(job, 1), StartToken::random(), 3, at(90), at(90)).await.unwrap(),
+            Start::Exhausted { attempts: 3 }
+        );
     }
     assert_eq!(publishes(&store, at(40), at(60)).await, [(job, vec![1])], "the due time stays");
-    assert!(matches!(store.start(task(job, 1), 4, at(40)).await.unwrap(), Start::Work(_)), "nothing was counted");
+    assert!(
+        matches!(store.start(task(job, 1), StartToken::random(), 4, at(40), at(40)).await.unwrap(), Start::Work(_)),
+        "nothing was counted"
+    );
+}
+
+async fn a_start_that_is_told_again_is_the_same_start(store: Store) {
+    let job = running(&store, 1, 1).await;
+    let token = StartToken::random();
+    let first = store.start(task(job, 1), token, 1, at(30), at(40)).await.unwrap();
+    assert!(matches!(first, Start::Work(_)));
+    assert_eq!(store.start(task(job, 1), token, 1, at(30), at(50)).await.unwrap(), first);
+    assert_eq!(publishes(&store, at(49), at(60)).await, [], "it pushes the due time as well");
+}
+
+async fn an_exhausted_task_is_left_to_whoever_may_be_at_work(store: Store) {
+    let job = running(&store, 1, 1).await;
+    let again = async |now: u64| store.start(task(job, 1), StartToken::random(), 1, at(now), at(90)).await.unwrap();
+    assert!(matches!(
+        store.start(task(job, 1), StartToken::random(), 1, at(30), at(40)).await.unwrap(),
+        Start::Work(_)
+    ));
+    assert_eq!(again(39).await, Start::Nothing);
+    assert!(store.keep(task(job, 1), at(50)).await.unwrap());
+    assert_eq!(again(49).await, Start::Nothing);
+    assert_eq!(again(50).await, Start::Exhausted { attempts: 1 });
+    assert!(store.keep(task(job, 1), at(60)).await.unwrap());
+    store.give_back(task(job, 1), at(70), false).await.unwrap();
+    assert_eq!(again(55).await, Start::Exhausted { attempts: 1 }, "it was given back, so nobody is at work");
 }
 
 async fn there_is_nothing_to_start_in_an_unknown_or_ended_job_or_a_task_that_is_done_or_not_open(store: Store) {
     let job = running(&store, 3, 2).await;
     complete(&store, task(job, 1), 1).await;
     let ended = running(&store, 1, 1).await;
-    store.fail(ended, &failure(), at(20), at(99)).await.unwrap();
+    fail(&*store, ended, &failure(), at(20), at(99)).await;
     for nothing in [task(JobId::random(), 0), task(ended, 1), task(job, 0), task(job, 1), task(job, 4), task(job, 9)] {
-        assert_eq!(store.start(nothing, 5, at(40)).await.unwrap(), Start::Nothing, "{nothing}");
+        assert_eq!(
+            store.start(nothing, StartToken::random(), 5, at(40), at(40)).await.unwrap(),
+            Start::Nothing,
+            "{nothing}"
+        );
     }
     let narrow = running(&store, 2, 1).await;
-    assert_eq!(store.start(task(narrow, 2), 5, at(40)).await.unwrap(), Start::Nothing, "it was not opened yet");
+    assert_eq!(
+        store.start(task(narrow, 2), StartToken::random(), 5, at(40), at(40)).await.unwrap(),
+        Start::Nothing,
+        "it was not opened yet"
+    );
 }
 
 async fn a_started_task_knows_what_is_to_be_done(store: Store) {
     let job = accepted(&store, at(30)).await;
     let request = new_job(job).request;
-    let expected = Work { attempt: Attempt(1), kind: TaskKind::Plan, request: request.clone(), transaction_time: None };
+    let expected = Work {
+        attempt: Attempt(1),
+        counted: 1,
+        kind: TaskKind::Plan,
+        request: request.clone(),
+        transaction_time: None,
+    };
     assert_eq!(start(&store, task(job, 0), at(40)).await, expected);
     let plan = plan(3, 3);
     store.plan(job, &plan, at(30)).await.unwrap();
     for (number, kind) in (1..).zip(plan.tasks) {
         let transaction_time = Some(plan.transaction_time);
-        let expected = Work { attempt: Attempt(1), kind, request: request.clone(), transaction_time };
+        let expected = Work { attempt: Attempt(1), counted: 1, kind, request: request.clone(), transaction_time };
         assert_eq!(start(&store, task(job, number), at(40)).await, expected);
     }
 }
@@ -412,7 +473,7 @@ async fn a_completion_is_lost_when_the_job_has_failed_or_was_cancelled(store: St
     for job in [failed, cancelled] {
         complete(&store, task(job, 1), 1).await;
     }
-    store.fail(failed, &failure(), at(20), at(99)).await.unwrap();
+    fail(&*store, failed, &failure(), at(20), at(99)).await;
     store.cancel(cancelled, at(20), at(99)).await.unwrap();
     for job in [failed, cancelled, JobId::random()] {
         for number in [0, 1, 2, 3] {
@@ -464,7 +525,7 @@ async fn outputs_come_by_task_and_in_the_order_given(store: Store) {
 async fn a_job_that_failed_or_was_cancelled_has_no_outputs(store: Store) {
     let failed = running(&store, 2, 2).await;
     complete_with(&store, task(failed, 1), 1, &outputs(task(failed, 1), 1, 2)).await;
-    store.fail(failed, &failure(), at(20), at(99)).await.unwrap();
+    fail(&*store, failed, &failure(), at(20), at(99)).await;
     assert_eq!(store.outputs(failed).await.unwrap(), []);
     let completed = running(&store, 1, 1).await;
     complete_with(&store, task(completed, 1), 1, &outputs(task(completed, 1), 1, 2)).await;
@@ -485,12 +546,21 @@ async fn a_task_given_back_is_looked_at_again_when_it_is_due(store: Store) {
 async fn an_uncounted_attempt_does_not_count(store: Store) {
     let job = running(&store, 1, 1).await;
     for _ in 0..5 {
-        assert!(matches!(store.start(task(job, 1), 1, at(40)).await.unwrap(), Start::Work(_)));
+        assert!(matches!(
+            store.start(task(job, 1), StartToken::random(), 1, at(40), at(40)).await.unwrap(),
+            Start::Work(_)
+        ));
         store.give_back(task(job, 1), at(30), true).await.unwrap();
     }
-    assert!(matches!(store.start(task(job, 1), 1, at(40)).await.unwrap(), Start::Work(_)));
+    assert!(matches!(
+        store.start(task(job, 1), StartToken::random(), 1, at(40), at(40)).await.unwrap(),
+        Start::Work(_)
+    ));
     store.give_back(task(job, 1), at(30), false).await.unwrap();
-    assert_eq!(store.start(task(job, 1), 1, at(40)).await.unwrap(), Start::Exhausted { attempts: 1 });
+    assert_eq!(
+        store.start(task(job, 1), StartToken::random(), 1, at(40), at(40)).await.unwrap(),
+        Start::Exhausted { attempts: 1 }
+    );
 }
 
 async fn no_two_attempts_of_a_task_share_a_number(store: Store) {
@@ -509,33 +579,48 @@ async fn giving_back_what_is_not_open_changes_nothing(store: Store) {
     store.give_back(task(job, 0), at(20), true).await.unwrap();
     assert_eq!(publishes(&store, at(29), at(60)).await, []);
     store.give_back(task(job, 1), at(30), true).await.unwrap();
-    assert!(matches!(store.start(task(job, 1), 1, at(40)).await.unwrap(), Start::Work(_)));
-    assert_eq!(store.start(task(job, 1), 1, at(40)).await.unwrap(), Start::Exhausted { attempts: 1 });
+    assert!(matches!(
+        store.start(task(job, 1), StartToken::random(), 1, at(40), at(40)).await.unwrap(),
+        Start::Work(_)
+    ));
+    assert_eq!(
+        store.start(task(job, 1), StartToken::random(), 1, at(40), at(40)).await.unwrap(),
+        Start::Exhausted { attempts: 1 }
+    );
 }
 
 // Ends
 
 async fn failing_ends_a_job_that_is_alive(store: Store) {
     for job in [accepted(&store, at(5)).await, running(&store, 2, 2).await] {
-        assert!(store.fail(job, &failure(), at(20), at(99)).await.unwrap());
+        assert!(fail(&*store, job, &failure(), at(20), at(99)).await);
         let read = store.job(job).await.unwrap().unwrap();
         assert_eq!((read.state, read.ended_at, read.expires_at), (JobState::Failed, Some(at(20)), Some(at(99))));
         assert_eq!(read.failure, Some(failure()));
     }
 }
 
+async fn a_task_that_is_done_fails_no_job(store: Store) {
+    let job = running(&store, 2, 1).await;
+    complete(&store, task(job, 1), 1).await;
+    assert!(!store.fail(task(job, 1), &failure(), at(20), at(99)).await.unwrap());
+    assert!(!store.fail(task(job, 9), &failure(), at(20), at(99)).await.unwrap());
+    assert_eq!(store.job(job).await.unwrap().unwrap().state, JobState::Running);
+    assert!(store.fail(task(job, 2), &failure(), at(20), at(99)).await.unwrap());
+}
+
 async fn only_the_first_failure_counts(store: Store) {
     let failed = running(&store, 1, 1).await;
-    store.fail(failed, &failure(), at(20), at(99)).await.unwrap();
+    fail(&*store, failed, &failure(), at(20), at(99)).await;
     let completed = running(&store, 1, 1).await;
     complete(&store, task(completed, 1), 1).await;
     for job in [failed, completed] {
         let before = store.job(job).await.unwrap();
         let other = Failure { reason: "another".to_owned() };
-        assert!(!store.fail(job, &other, at(30), at(109)).await.unwrap());
+        assert!(!fail(&*store, job, &other, at(30), at(109)).await);
         assert_eq!(store.job(job).await.unwrap(), before);
     }
-    assert!(!store.fail(JobId::random(), &failure(), at(20), at(99)).await.unwrap());
+    assert!(!fail(&*store, JobId::random(), &failure(), at(20), at(99)).await);
 }
 
 async fn cancelling_ends_a_job_at_any_other_end(store: Store) {
@@ -544,7 +629,7 @@ async fn cancelling_ends_a_job_at_any_other_end(store: Store) {
     let completed = running(&store, 1, 1).await;
     complete(&store, task(completed, 1), 1).await;
     let failed = running(&store, 1, 1).await;
-    store.fail(failed, &failure(), at(20), at(99)).await.unwrap();
+    fail(&*store, failed, &failure(), at(20), at(99)).await;
     for job in [waiting, working, completed, failed] {
         assert!(store.cancel(job, at(22), at(77)).await.unwrap());
         let read = store.job(job).await.unwrap().unwrap();
@@ -622,7 +707,7 @@ async fn an_ended_job_is_swept_then_removed(store: Store) {
     let completed = running(&store, 1, 1).await;
     store.complete(task(completed, 1), Attempt(1), &[], at(20), at(30), at(99)).await.unwrap();
     let failed = running(&store, 1, 1).await;
-    store.fail(failed, &failure(), at(20), at(99)).await.unwrap();
+    fail(&*store, failed, &failure(), at(20), at(99)).await;
     let both: BTreeSet<JobId> = [completed, failed].into();
     let chore_of_both = async |now, again, expected| {
         let chores = chores(&store, now, again).await;
@@ -656,7 +741,7 @@ async fn a_cancelled_job_is_swept_at_once_even_if_it_was_swept_before(store: Sto
 
 async fn a_sweep_that_was_not_told_of_is_handed_out_again(store: Store) {
     let job = running(&store, 1, 1).await;
-    store.fail(job, &failure(), at(20), at(99)).await.unwrap();
+    fail(&*store, job, &failure(), at(20), at(99)).await;
     assert_eq!(chores(&store, at(20), at(40)).await, [(job, Chore::Sweep)]);
     assert_eq!(chores(&store, before(at(40)), at(60)).await, []);
     assert_eq!(chores(&store, at(40), at(60)).await, [(job, Chore::Sweep)]);
@@ -673,7 +758,7 @@ async fn a_job_that_is_removed_is_forgotten(store: Store) {
     store.remove(job).await.unwrap();
     assert_eq!(store.job(job).await.unwrap(), None);
     assert_eq!(store.outputs(job).await.unwrap(), []);
-    assert_eq!(store.start(task(job, 2), 5, at(40)).await.unwrap(), Start::Nothing);
+    assert_eq!(store.start(task(job, 2), StartToken::random(), 5, at(40), at(40)).await.unwrap(), Start::Nothing);
     assert_eq!(chores(&store, at(500), at(600)).await, []);
     assert_eq!(store.backlog(at(500)).await.unwrap(), Backlog::default());
     store.remove(job).await.unwrap();
@@ -750,7 +835,7 @@ async fn the_keys_of_a_job_share_a_slot_and_go_with_it() {
         for key in keys(&namespace).await {
             assert!(key == index || key.starts_with(&format!("{namespace}:{{{job}}}:")), "{key}");
         }
-        store.fail(job, &failure(), at(20), at(99)).await.unwrap();
+        fail(&*store, job, &failure(), at(20), at(99)).await;
         store.swept(job).await.unwrap();
         assert_eq!(keys(&namespace).await, BTreeSet::from([format!("{namespace}:{{{job}}}:job"), index]));
         store.remove(job).await.unwrap();
@@ -769,7 +854,7 @@ async fn every_key_of_an_ended_job_expires_a_day_after_it() {
             store.claim(task(job, 1), &digests(0..100)).await.unwrap();
         }
         complete(&store, task(ends[0], 1), 1).await;
-        store.fail(ends[1], &failure(), at(20), at(99)).await.unwrap();
+        fail(&*store, ends[1], &failure(), at(20), at(99)).await;
         store.cancel(ends[2], at(20), at(99)).await.unwrap();
         let day = 24 * 60 * 60;
         for key in keys(&namespace).await.into_iter().filter(|key| !key.ends_with(":jobs")) {
@@ -945,7 +1030,7 @@ async fn running(store: &Store, tasks: u32, window: u32) -> JobId {
 }
 
 async fn start(store: &Store, task: TaskRef, due: Instant) -> Work {
-    match store.start(task, 100, due).await.unwrap() {
+    match store.start(task, StartToken::random(), 100, due, due).await.unwrap() {
         Start::Work(work) => *work,
         other => panic!("{other:?} for {task}"),
     }

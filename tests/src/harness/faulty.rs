@@ -12,7 +12,7 @@ use bytes::Bytes;
 use shared::export::{Attempt, Failure, Job, JobId, Output, OutputKey, Slice, TaskMessage, TaskRef};
 use shared::fault::{Fault, FaultKind};
 use shared::fhir::{Instant, ResourceId, ResourceKey};
-use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start};
+use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken};
 use shared::outputs::{OutputStore, OutputWriter};
 use shared::queue::{Deliveries, Depth, TaskQueue};
 use shared::source::{ListHead, Listed, ResourceSource, Stored};
@@ -82,8 +82,15 @@ impl JobStore for Faulty<Arc<dyn JobStore>> {
     async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault> {
         self.mischief.on(self.port.published(task, due)).await
     }
-    async fn start(&self, task: TaskRef, attempts: u32, due: Instant) -> Result<Start, Fault> {
-        self.mischief.on(self.port.start(task, attempts, due)).await
+    async fn start(
+        &self,
+        task: TaskRef,
+        token: StartToken,
+        attempts: u32,
+        now: Instant,
+        due: Instant,
+    ) -> Result<Start, Fault> {
+        self.mischief.on(self.port.start(task, token, attempts, now, due)).await
     }
     async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<shared::export::TaskNo>, Fault> {
         self.mischief.on(self.port.plan(job, plan, due)).await
@@ -108,8 +115,8 @@ impl JobStore for Faulty<Arc<dyn JobStore>> {
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
         self.mischief.on(self.port.give_back(task, due, uncounted)).await
     }
-    async fn fail(&self, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
-        self.mischief.on(self.port.fail(job, failure, now, expires)).await
+    async fn fail(&self, task: TaskRef, failure: &Failure, now: Instant, expires: Instant) -> Result<bool, Fault> {
+        self.mischief.on(self.port.fail(task, failure, now, expires)).await
     }
     async fn cancel(&self, job: JobId, now: Instant, expires: Instant) -> Result<bool, Fault> {
         self.mischief.on(self.port.cancel(job, now, expires)).await

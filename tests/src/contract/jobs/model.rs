@@ -15,13 +15,13 @@ use super::*;
 enum Call {
     Create { job: usize, due: u64 },
     Published { job: usize, task: u32, due: u64 },
-    Start { job: usize, task: u32, attempts: u32, due: u64 },
+    Start { job: usize, task: u32, token: u128, attempts: u32, now: u64, due: u64 },
     Plan { job: usize, tasks: u32, window: u32, due: u64 },
     Keep { job: usize, task: u32, due: u64 },
     Claim { job: usize, task: u32, from: u32, digests: u32 },
     Complete { job: usize, task: u32, attempt: u32, files: u32, now: u64, due: u64, expires: u64 },
     GiveBack { job: usize, task: u32, due: u64, uncounted: bool },
-    Fail { job: usize, now: u64, expires: u64 },
+    Fail { job: usize, task: u32, now: u64, expires: u64 },
     Cancel { job: usize, now: u64, expires: u64 },
     Chores { now: u64, after: u64 },
     Swept { job: usize },
@@ -38,8 +38,9 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         2 => (job(), time()).prop_map(|(job, due)| Call::Create { job, due }),
         2 => (job(), task(), time()).prop_map(|(job, task, due)| Call::Published { job, task, due }),
-        5 => (job(), task(), 1..5_u32, time())
-            .prop_map(|(job, task, attempts, due)| Call::Start { job, task, attempts, due }),
+        5 => (job(), task(), 0..4_u128, 1..5_u32, time(), time()).prop_map(
+            |(job, task, token, attempts, now, due)| Call::Start { job, task, token, attempts, now, due }
+        ),
         2 => (job(), 1..7_u32, 1..4_u32, time())
             .prop_map(|(job, tasks, window, due)| Call::Plan { job, tasks, window, due }),
         3 => (job(), task(), time()).prop_map(|(job, task, due)| Call::Keep { job, task, due }),
@@ -52,7 +53,8 @@ fn call() -> impl Strategy<Value = Call> {
         ),
         3 => (job(), task(), time(), any::<bool>())
             .prop_map(|(job, task, due, uncounted)| Call::GiveBack { job, task, due, uncounted }),
-        1 => (job(), time(), time()).prop_map(|(job, now, expires)| Call::Fail { job, now, expires }),
+        1 => (job(), task(), time(), time())
+            .prop_map(|(job, task, now, expires)| Call::Fail { job, task, now, expires }),
         1 => (job(), time(), time()).prop_map(|(job, now, expires)| Call::Cancel { job, now, expires }),
         6 => (time(), 1..50_u64).prop_map(|(now, after)| Call::Chores { now, after }),
         2 => job().prop_map(|job| Call::Swept { job }),
@@ -69,7 +71,10 @@ async fn ask(store: &dyn JobStore, jobs: &[JobId], call: &Call) -> String {
     match *call {
         Call::Create { job, due } => line(store.create(&new_job(jobs[job]), at(due)).await),
         Call::Published { job, task: no, due } => line(store.published(task(jobs[job], no), at(due)).await),
-        Call::Start { job, task: no, attempts, due } => line(store.start(task(jobs[job], no), attempts, at(due)).await),
+        Call::Start { job, task: no, token, attempts, now, due } => {
+            let token = StartToken(uuid::Uuid::from_u128(token));
+            line(store.start(task(jobs[job], no), token, attempts, at(now), at(due)).await)
+        }
         Call::Plan { job, tasks, window, due } => line(store.plan(jobs[job], &plan(tasks, window), at(due)).await),
         Call::Keep { job, task: no, due } => line(store.keep(task(jobs[job], no), at(due)).await),
         Call::Claim { job, task: no, from, digests: count } => {
@@ -83,7 +88,9 @@ async fn ask(store: &dyn JobStore, jobs: &[JobId], call: &Call) -> String {
         Call::GiveBack { job, task: no, due, uncounted } => {
             line(store.give_back(task(jobs[job], no), at(due), uncounted).await)
         }
-        Call::Fail { job, now, expires } => line(store.fail(jobs[job], &failure(), at(now), at(expires)).await),
+        Call::Fail { job, task: no, now, expires } => {
+            line(store.fail(task(jobs[job], no), &failure(), at(now), at(expires)).await)
+        }
         Call::Cancel { job, now, expires } => line(store.cancel(jobs[job], at(now), at(expires)).await),
         Call::Chores { now, after } => {
             let mut chores = store.chores(at(now), at(now + after), 100).await.unwrap();
