@@ -53,17 +53,19 @@ impl<'a> Closure<'a> {
         matches!(resource_type, ResourceType::COVERAGE | ResourceType::PRACTITIONER_ROLE)
     }
 
-    /// Follows what these resources refer to, to the end, and writes what this task may write.
+    /// Follows what these resources refer to and what was wanted before, to the end, and writes what this task may write.
     pub async fn follow(&mut self, referrers: Vec<Referrer>, parts: &mut Parts<'_>) -> Result<(), TaskError> {
         let mut frontier = referrers;
-        while !frontier.is_empty() {
+        loop {
             for referrer in &frontier {
                 self.read(referrer);
             }
             self.report(parts).await?;
             frontier = self.fetch(parts).await?;
+            if frontier.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn read(&mut self, Referrer { joined, stored }: &Referrer) {
@@ -83,7 +85,8 @@ impl<'a> Closure<'a> {
         }
     }
 
-    fn want(&mut self, path: &'static str, reference: &Reference<'_>, joined: bool) {
+    /// Takes note of a reference that is to be followed, by the next call of [`Closure::follow`].
+    pub fn want(&mut self, path: &'static str, reference: &Reference<'_>, joined: bool) {
         let key = match reference.target(&self.frame.worker.own_bases) {
             Ok(Target::Contained) => return,
             Ok(Target::Local(key)) if key.resource_type == ResourceType::GROUP => {
@@ -94,7 +97,7 @@ impl<'a> Closure<'a> {
             }
             Ok(Target::Local(key)) => key,
             Err(why) => {
-                let issue = unresolvable(self.frame, path, reference.text(), why);
+                let issue = unresolvable(self.frame, path, reference.text(), why).at(path);
                 return self.problem(&format!("unresolvable {path} {why} {}", reference.text()), issue);
             }
         };
@@ -191,14 +194,13 @@ impl<'a> Closure<'a> {
 }
 
 /// The line for a reference that leads to no resource of this server (standards §5.9 to §5.13).
-pub fn unresolvable(frame: &Frame<'_>, path: &'static str, target: &str, why: Unresolvable) -> Issue {
+pub fn unresolvable(frame: &Frame<'_>, path: &str, target: &str, why: Unresolvable) -> Issue {
     let list = frame.request.list();
     let text = format!("Group/{list}: {path} -> {target}: {why}");
-    let issue = match why {
+    match why {
         // Somebody else's resource is no loss of this server's.
         Unresolvable::Foreign => Issue::information(IssueCode::NotSupported, text),
         Unresolvable::Logical => Issue::warning(IssueCode::NotSupported, text),
         Unresolvable::Urn | Unresolvable::Empty | Unresolvable::Malformed => Issue::warning(IssueCode::Value, text),
-    };
-    issue.at(path)
+    }
 }

@@ -1,7 +1,7 @@
 //! The task of the Group itself: one line, streamed member by member, however long.
 
 use shared::export::{Output, OutputKind};
-use shared::fhir::{Issue, IssueCode, Member, Resource, ResourceKey, ResourceType, json};
+use shared::fhir::{Issue, IssueCode, Member, Resource, ResourceKey, ResourceType, Target, json};
 use shared::source::{ListHead, Stored};
 
 use crate::closure::{Closure, Referrer, unresolvable};
@@ -25,19 +25,35 @@ async fn walk(frame: &Frame<'_>, parts: &mut Parts<'_>) -> Result<(), TaskError>
     if written {
         parts.write(OutputKind::Output, ResourceType::GROUP, &head.before).await?;
     }
-    members(frame, &head, written, parts).await?;
+    let joined = request.since.is_some() && request.is_new(head.last_updated);
+    let mut closure = Closure::new(frame);
+    members(frame, &head, Members { written, joined }, &mut closure, parts).await?;
     if written {
         parts.write(OutputKind::Output, ResourceType::GROUP, &head.after).await?;
         parts.end_line(OutputKind::Output, ResourceType::GROUP).await?;
     }
     let body = [&head.before[..], &head.after[..]].concat().into();
     let resource = Resource { key: ResourceKey::new(ResourceType::GROUP, id.clone()), body };
-    let joined = request.since.is_some() && request.is_new(head.last_updated);
     let referrer = Referrer { joined, stored: Stored { resource, last_updated: head.last_updated } };
-    Closure::new(frame).follow(vec![referrer], parts).await
+    closure.follow(vec![referrer], parts).await
 }
 
-async fn members(frame: &Frame<'_>, head: &ListHead, written: bool, parts: &mut Parts<'_>) -> Result<(), TaskError> {
+/// What becomes of the members.
+#[derive(Clone, Copy)]
+struct Members {
+    /// Whether the Group is written.
+    written: bool,
+    /// Whether the Group has changed after `_since`.
+    joined: bool,
+}
+
+async fn members(
+    frame: &Frame<'_>,
+    head: &ListHead,
+    Members { written, joined }: Members,
+    closure: &mut Closure<'_>,
+    parts: &mut Parts<'_>,
+) -> Result<(), TaskError> {
     let id = frame.request.list();
     let mut from = 0;
     while from < head.members {
@@ -56,15 +72,23 @@ async fn members(frame: &Frame<'_>, head: &ListHead, written: bool, parts: &mut 
                 }
                 parts.write(OutputKind::Output, ResourceType::GROUP, member).await?;
             }
-            examine(frame, number, member, parts).await?;
+            examine(frame, number, member, joined, closure, parts).await?;
         }
+        closure.follow(Vec::new(), parts).await?;
         from += page.len() as u64;
     }
     Ok(())
 }
 
 /// A member that names nobody is in no slice, so this is where it is accounted for.
-async fn examine(frame: &Frame<'_>, number: u64, member: &[u8], parts: &mut Parts<'_>) -> Result<(), TaskError> {
+async fn examine(
+    frame: &Frame<'_>,
+    number: u64,
+    member: &[u8],
+    joined: bool,
+    closure: &mut Closure<'_>,
+    parts: &mut Parts<'_>,
+) -> Result<(), TaskError> {
     let list = frame.request.list();
     let read = std::str::from_utf8(member).map_err(|error| error.to_string());
     let member = match read.and_then(|text| Member::read(text).map_err(|error| json::reason(&error))) {
@@ -85,10 +109,24 @@ async fn examine(frame: &Frame<'_>, number: u64, member: &[u8], parts: &mut Part
         parts.problem(&issue.at(format!("Group.member[{number}].entity"))).await?;
     }
     for (way, reference) in &member.references {
-        if let Err(why) = reference.target(&frame.worker.own_bases) {
-            let issue = unresolvable(frame, way.path(), reference.text(), why);
-            parts.problem(&issue.at(format!("Group.member[{number}]"))).await?;
-        }
+        let place = format!("member[{number}], {}", way.path());
+        let issue = match reference.target(&frame.worker.own_bases) {
+            // Whoever loaded the list may not have known this URL for the server's own, and then it is in no slice.
+            Ok(Target::Local(_)) if reference.is_absolute() => {
+                closure.want(way.path(), reference, joined);
+                continue;
+            }
+            Ok(Target::Local(_)) => continue,
+            Ok(Target::Contained) => {
+                let text = format!(
+                    "Group/{list}: {place} -> {}: it is contained in the Group and stays there",
+                    reference.text()
+                );
+                Issue::information(IssueCode::Informational, text)
+            }
+            Err(why) => unresolvable(frame, &place, reference.text(), why),
+        };
+        parts.problem(&issue.at(format!("Group.member[{number}]"))).await?;
     }
     Ok(())
 }

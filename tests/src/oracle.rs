@@ -58,13 +58,16 @@ pub fn reached(resources: &Resources, list: &str, bases: &[&str]) -> Reached {
             continue;
         };
         let json: Value = serde_json::from_str(line).expect("the test's data is JSON");
-        for reference in references(&json) {
+        for (of_member, reference) in references(&json) {
             match target(&reference, bases) {
                 Target::Local(target) if type_of(&target) == "Group" => {}
                 Target::Local(target) => {
                     if seen.insert(target.clone()) {
                         open.push_back(target);
                     }
+                }
+                Target::Contained if of_member => {
+                    reached.unresolvable.insert(reference["reference"].as_str().unwrap_or_default().to_owned());
                 }
                 Target::Contained => {}
                 Target::None(text) => {
@@ -77,9 +80,10 @@ pub fn reached(resources: &Resources, list: &str, bases: &[&str]) -> Reached {
     reached
 }
 
-fn references(json: &Value) -> Vec<Value> {
+/// What the walk follows from a resource, and whether a member of the list names it.
+fn references(json: &Value) -> Vec<(bool, Value)> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let mut found = Vec::new();
+    let (mut found, mut of_members) = (Vec::new(), Vec::new());
     match json["resourceType"].as_str() {
         Some("Group") => {
             found.push(json["managingEntity"].clone());
@@ -87,14 +91,12 @@ fn references(json: &Value) -> Vec<Value> {
                 list(&json["characteristic"]).iter().map(|characteristic| characteristic["valueReference"].clone()),
             );
             for member in list(&json["member"]) {
-                found.push(member["entity"].clone());
+                of_members.push(member["entity"].clone());
                 for extension in list(&member["extension"]) {
                     let url = extension["url"].as_str().unwrap_or_default();
-                    if EXTENSIONS
-                        .iter()
-                        .any(|tail| url == format!("http://hl7.org/fhir/us/davinci-atr/StructureDefinition/{tail}"))
-                    {
-                        found.push(extension["valueReference"].clone());
+                    let tail = url.strip_prefix("http://hl7.org/fhir/us/davinci-atr/StructureDefinition/");
+                    if tail.is_some_and(|tail| EXTENSIONS.contains(&tail)) {
+                        of_members.push(extension["valueReference"].clone());
                     }
                 }
             }
@@ -109,8 +111,9 @@ fn references(json: &Value) -> Vec<Value> {
         }
         _ => {}
     }
-    found.retain(|reference| !reference.is_null());
-    found
+    let found = found.into_iter().map(|reference| (false, reference));
+    let of_members = of_members.into_iter().map(|reference| (true, reference));
+    of_members.chain(found).filter(|(_, reference)| !reference.is_null()).collect()
 }
 
 enum Target {

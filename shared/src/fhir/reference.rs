@@ -77,6 +77,12 @@ impl<'a> Reference<'a> {
         self.reference.as_deref().unwrap_or_default()
     }
 
+    /// Whether it is written as a URL with a scheme and a host.
+    #[must_use]
+    pub fn is_absolute(&self) -> bool {
+        self.text().contains("://")
+    }
+
     /// Finds out where the reference leads.
     pub fn target(&self, own: &OwnBases) -> Result<Target, Unresolvable> {
         let Some(text) = self.reference.as_deref().filter(|text| !text.is_empty()) else {

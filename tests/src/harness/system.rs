@@ -12,7 +12,9 @@ use futures_util::FutureExt;
 use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use shared::export::{JobId, TaskKind};
 use shared::fhir::{OwnBases, Resource, ResourceKey};
+use shared::jobs::Plan;
 use shared::metrics::Metrics;
 use shared::platform::{self, Platform};
 use shared::queue::rabbitmq::{RabbitQueue, RabbitSettings};
@@ -206,6 +208,18 @@ impl System {
             shutdown.stop();
             running.await.expect("no worker panics");
         }
+    }
+
+    /// Does what the Plan task of a job does, and no more, so that something can happen before the other tasks.
+    pub async fn plan_by_hand(&self, polling: &str) {
+        let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
+        let Platform { jobs, source, clock, .. } = &self.platform;
+        let list = jobs.job(job).await.expect("the store answers").expect("it was kicked off").request.list().clone();
+        let transaction_time = source.transaction_time().await.expect("the source answers");
+        let slices = source.cut(&list, transaction_time, 2).await.expect("the list is there");
+        let tasks = std::iter::once(TaskKind::List).chain(slices.into_iter().map(TaskKind::Listed)).collect();
+        let plan = Plan { transaction_time, tasks, window: 3 };
+        jobs.plan(job, &plan, clock.now()).await.expect("the store takes the plan");
     }
 
     /// Loads resources into the source.

@@ -178,3 +178,50 @@ async fn a_file_that_has_grown_large_is_followed_by_another() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_url_of_this_server_names_its_resource_though_the_loader_did_not_know_it() {
+    let url = crate::harness::system::PUBLIC_BASE;
+    let lines = vec![
+        group(&[member(
+            &format!("{url}/Patient/1"),
+            &format!("{url}/Coverage/1/_history/3"),
+            &format!("{url}/Organization/gone"),
+        )]),
+        patient("1"),
+        coverage("1", r#""subscriber":{"reference":"RelatedPerson/1"}"#),
+        plain("RelatedPerson", "1"),
+    ];
+    with(&lines, |system| async move {
+        let exported = system.export("/Group/g/$davinci-data-export").await;
+        assert_eq!(exported.reached, system.expected("g").await);
+        assert_eq!(exported.reached.lines.len(), 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_changes_after_the_plan_is_not_in_the_files() {
+    let lines = small_list();
+    with(&lines, |system| async move {
+        system.stop_workers().await;
+        let polling = system.kick_off("/Group/g/$export").await;
+        let expected = system.expected("g").await;
+        system.plan_by_hand(&polling).await;
+        system
+            .load(&[
+                group(&[member("Patient/not-on-the-list", "Coverage/2", "Organization/clinic")]),
+                r#"{"resourceType":"Patient","id":"1","active":false}"#.to_owned(),
+                r#"{"resourceType":"Organization","id":"payer","name":"changed"}"#.to_owned(),
+                coverage("1", r#""payor":[{"reference":"Organization/late"}]"#),
+                plain("Organization", "late"),
+            ])
+            .await;
+        for gone in ["Patient/2", "RelatedPerson/1", "Location/1"] {
+            system.unload(gone).await;
+        }
+        system.start_worker().await;
+        assert_eq!(system.exported(&polling).await.reached, expected);
+    })
+    .await;
+}
