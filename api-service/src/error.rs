@@ -80,13 +80,14 @@ impl From<Refusal> for ApiError {
 
 impl ApiError {
     fn issue(&self) -> Issue {
-        let text = self.to_string();
+        let text = shown(&self.to_string());
         match self {
             Self::NoRoute { .. } | Self::NoGroup(_) | Self::NoJob | Self::NoFile => {
                 Issue::error(IssueCode::NotFound, text)
             }
             Self::MethodNotAllowed { .. } => Issue::error(IssueCode::NotSupported, text),
-            Self::Parameter { name, code, .. } => Issue::error(*code, text).at(name),
+            Self::Parameter { name, .. } if name.is_empty() => Issue::error(IssueCode::Invalid, text),
+            Self::Parameter { name, code, .. } => Issue::error(*code, text).at(shown(name)),
             Self::Body(_) => Issue::error(IssueCode::Structure, text),
             Self::MediaType(_) => Issue::error(IssueCode::NotSupported, text),
             Self::TooLong(_) => Issue::error(IssueCode::TooLong, text),
@@ -142,4 +143,15 @@ impl ResponseError for ApiError {
 /// An answer whose body is an OperationOutcome.
 pub fn outcome(status: StatusCode, issue: &Issue) -> HttpResponse {
     HttpResponse::build(status).content_type("application/fhir+json").body(issue.outcome())
+}
+
+/// A text that may repeat what a client sent: without control characters, which FHIR strings do not hold, and not longer
+/// than anybody reads.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 500;
+    let mut shown: String = text.chars().filter(|character| !character.is_control()).take(LONGEST).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
 }

@@ -28,9 +28,9 @@ pub async fn by_body(
         413 => ApiError::TooLong(api.body_bytes),
         _ => ApiError::Body(format!("the body cannot be read: {error}")),
     })?;
-    let media_type = request.content_type();
-    if !body.is_empty() && !matches!(media_type, "application/fhir+json" | "application/json") {
-        return Err(ApiError::MediaType(media_type.to_owned()));
+    let media_type = request.content_type().to_ascii_lowercase();
+    if !body.is_empty() && !matches!(media_type.as_str(), "application/fhir+json" | "application/json") {
+        return Err(ApiError::MediaType(media_type));
     }
     let mut pairs = of_query(request.query_string());
     pairs.extend(of_body(&body)?);

@@ -19,7 +19,7 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
 use shared::access::Authorizer;
-use shared::admin::{self, Readiness};
+use shared::admin::{self, Readiness, Starting};
 use shared::export::JobId;
 use shared::fault::Fault;
 use shared::fhir::Instant;
@@ -35,28 +35,32 @@ pub async fn run() -> anyhow::Result<()> {
     let settings = Settings::read()?;
     telemetry::init(&settings)?;
     let shutdown = Shutdown::on_signals()?;
-    let listener = admin::bind("listen", &settings.listen)?;
     let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
+    let access = platform::open_access(&settings)?;
+    let (metrics, starting) = (Metrics::new(), Arc::new(Starting::default()));
+    let admin = admin::serve(admin_listener, metrics.clone(), Arc::clone(&starting) as Arc<dyn Readiness>)?;
+    let (admin_handle, admin) = (admin.handle(), tokio::spawn(admin));
+
     let platform = tokio::select! {
         platform = platform::connect(&settings, None) => platform?,
         () = shutdown.wished() => return Ok(()),
     };
-    let metrics = Metrics::new();
-    let readiness = Arc::new(ApiReadiness(platform.clone()));
-    let admin = admin::serve(admin_listener, metrics.clone(), readiness)?;
-    let api = Api::new(platform, metrics, &settings)?.serve(listener)?;
+    starting.started(Arc::new(ApiReadiness(platform.clone())));
+    // Not before it can answer: a client that cannot connect tries another replica.
+    let listener = admin::bind("listen", &settings.listen)?;
+    let api = Api::new(platform, access, metrics, &settings)?.serve(listener)?;
     tracing::info!(listen = %settings.listen, public = %settings.public_base()?, "serving");
 
-    let (api_handle, admin_handle) = (api.handle(), admin.handle());
+    let api_handle = api.handle();
     let stopping = async {
         shutdown.wished().await;
         tracing::info!("stopping: finishing the requests under way");
         api_handle.stop(true).await;
         admin_handle.stop(false).await;
     };
-    let (api, admin, ()) = tokio::join!(api, admin, stopping);
+    let (api, ()) = tokio::join!(api, stopping);
     api?;
-    Ok(admin?)
+    Ok(admin.await??)
 }
 
 /// The API: the ports it works on and the settings it works by.
@@ -76,10 +80,15 @@ pub struct Api {
 
 impl Api {
     /// An API on these ports. Fails when a setting that it needs is wrong.
-    pub fn new(platform: Platform, metrics: Metrics, settings: &Settings) -> Result<Self, WrongSetting> {
+    pub fn new(
+        platform: Platform,
+        access: Arc<dyn Authorizer>,
+        metrics: Metrics,
+        settings: &Settings,
+    ) -> Result<Self, WrongSetting> {
         Ok(Self {
-            access: platform::open_access(settings)?,
             platform,
+            access,
             metrics,
             public_base: settings.public_base()?,
             links: settings.links,

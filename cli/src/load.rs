@@ -1,5 +1,6 @@
 //! `atr load`: FHIR files into PostgreSQL.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -43,7 +44,8 @@ pub async fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
             }
             Read::Bad(line) => {
                 bad_lines += 1;
-                bar.suspend(|| eprintln!("{line}"));
+                // Whoever reads this may have seen enough; the load goes on.
+                bar.suspend(|| writeln!(std::io::stderr(), "{line}").ok());
             }
         }
     }
@@ -52,7 +54,7 @@ pub async fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
 
     let LoadedCounts { new, changed, unchanged } = counts;
-    println!("{new} new, {changed} changed, {unchanged} unchanged, {bad_lines} left out");
+    writeln!(std::io::stdout(), "{new} new, {changed} changed, {unchanged} unchanged, {bad_lines} left out").ok();
     Ok(if bad_lines == 0 { ExitCode::SUCCESS } else { ExitCode::from(BAD_LINES) })
 }
 

@@ -60,7 +60,11 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     }
     let list = match arguments.list.or(sample) {
         Some(list) => list,
-        None => opened.largest_list.context("the source holds no Group to export; name one with --list")?.to_string(),
+        None => opened
+            .largest_list
+            .context("cannot look into the source")?
+            .context("the source holds no Group to export; name one with --list")?
+            .to_string(),
     };
     let platform = Platform {
         jobs: Arc::new(MemoryJobs::new()),
@@ -71,7 +75,8 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     };
     // From here on a signal stops the parts in good order; before, it ends the process as usual.
     let (shutdown, metrics) = (Shutdown::on_signals()?, Metrics::new());
-    let server = Api::new(platform.clone(), metrics.clone(), &settings)?.serve(listener)?;
+    let server =
+        Api::new(platform.clone(), platform::open_access(&settings)?, metrics.clone(), &settings)?.serve(listener)?;
     let api = server.handle();
     let serving = tokio::spawn(server);
     let working = tokio::spawn(Worker::new(platform, metrics, &settings)?.run(shutdown.clone()));
@@ -135,7 +140,9 @@ fn print(exported: &Exported, out: &Path) {
     println!("\nthe export is complete; its files are in {}:", out.display());
     for file in &exported.files {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-        println!("  {name:<32} {:>9} lines", file.lines);
+        let what =
+            if name.starts_with("OperationOutcome") { "problems: what is missing or is not followed" } else { "lines" };
+        println!("  {name:<32} {:>9} {what}", file.lines);
     }
     println!("\nto do it again:");
     println!("  curl -i '{}'", exported.kick_off);

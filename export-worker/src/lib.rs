@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shared::admin::{self, Readiness};
+use shared::admin::{self, Readiness, Starting};
 use shared::fault::Fault;
 use shared::fhir::{Instant, OwnBases};
 use shared::metrics::Metrics;
@@ -32,22 +32,20 @@ pub async fn run() -> anyhow::Result<()> {
     telemetry::init(&settings)?;
     let shutdown = Shutdown::on_signals()?;
     let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
+    let (metrics, starting) = (Metrics::new(), Arc::new(Starting::default()));
+    let admin = admin::serve(admin_listener, metrics.clone(), Arc::clone(&starting) as Arc<dyn Readiness>)?;
+    let (admin_handle, admin) = (admin.handle(), tokio::spawn(admin));
+
     let platform = tokio::select! {
         platform = platform::connect(&settings, None) => platform?,
         () = shutdown.wished() => return Ok(()),
     };
-    let metrics = Metrics::new();
-    let worker = Worker::new(platform, metrics.clone(), &settings)?;
-    let admin = admin::serve(admin_listener, metrics, Arc::clone(&worker) as Arc<dyn Readiness>)?;
+    let worker = Worker::new(platform, metrics, &settings)?;
+    starting.started(Arc::clone(&worker) as Arc<dyn Readiness>);
     tracing::info!(permits = settings.permits, "working");
-
-    let admin_handle = admin.handle();
-    let working = async {
-        worker.run(shutdown).await;
-        admin_handle.stop(false).await;
-    };
-    let (admin, ()) = tokio::join!(admin, working);
-    Ok(admin?)
+    worker.run(shutdown).await;
+    admin_handle.stop(false).await;
+    Ok(admin.await??)
 }
 
 /// A worker: the ports it works on and the numbers it works by.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::access::Authorizer;
 use crate::access::open::Open;
 use crate::clock::{Clock, SystemClock};
+use crate::fault::Fault;
 use crate::fhir::ResourceId;
 use crate::jobs::JobStore;
 use crate::jobs::redis::{RedisJobs, RedisSettings};
@@ -124,8 +125,8 @@ pub struct OpenedSource {
     pub source: Arc<dyn ResourceSource>,
     /// What of a folder could not be read.
     pub bad_lines: Vec<BadLine>,
-    /// The list with the most members; `None` when there is no list, or the source cannot say now.
-    pub largest_list: Option<ResourceId>,
+    /// The list with the most members; `None` when there is no list, a fault when the source cannot say now.
+    pub largest_list: Result<Option<ResourceId>, Fault>,
 }
 
 /// Opens the source of the settings: `postgres://…` or `file:FOLDER`.
@@ -142,7 +143,7 @@ pub async fn open_source(settings: &Settings) -> Result<OpenedSource, WrongSetti
                 statement_timeout: call * 6,
             };
             let source = PostgresSource::connect(url, postgres).map_err(|fault| WrongSetting::of(name, fault))?;
-            let largest_list = source.largest_list().await.ok().flatten();
+            let largest_list = source.largest_list().await;
             Ok(OpenedSource { source: Arc::new(source), bad_lines: Vec::new(), largest_list })
         }
         "file" => {
@@ -150,7 +151,7 @@ pub async fn open_source(settings: &Settings) -> Result<OpenedSource, WrongSetti
             let folder = folder.strip_prefix("//").unwrap_or(folder);
             let opened = FolderSource::open(Path::new(folder), settings.own_bases()?, Arc::new(SystemClock)).await;
             let (source, bad_lines) = opened.map_err(|fault| WrongSetting::of(name, fault))?;
-            let largest_list = source.largest_list();
+            let largest_list = Ok(source.largest_list());
             Ok(OpenedSource { source: Arc::new(source), bad_lines, largest_list })
         }
         _ => Err(WrongSetting::of(name, "it takes postgres://… or file:FOLDER")),

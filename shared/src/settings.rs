@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use config::{Config, Environment, File, FileFormat};
+use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
@@ -180,10 +180,7 @@ impl Settings {
         // `try_parsing` would turn a password `0123` into the number 123; serde reads numbers from text all the same.
         let environment =
             Environment::with_prefix("ATR").prefix_separator("_").try_parsing(false).source(Some(variables));
-        let config = builder
-            .add_source(environment)
-            .build()
-            .map_err(|error| WrongSetting(format!("cannot read the settings: {error}")))?;
+        let config = builder.add_source(environment).build().map_err(|error| WrongSetting(describe(&error)))?;
         let settings: Self = config.try_deserialize().map_err(|error| WrongSetting(describe(&error)))?;
         settings.check()?;
         Ok(settings)
@@ -253,30 +250,26 @@ impl Settings {
 }
 
 /// One line that names the setting. The values themselves may be secrets and are left out.
-fn describe(error: &config::ConfigError) -> String {
-    let name_of = |text: &str| format!("ATR_{}", text.to_uppercase());
-    let text = error.to_string();
-    if let Some(name) = text.split('`').nth(1).filter(|_| text.contains("unknown field")) {
-        return format!("unknown setting {}: there is none of this name (in a file: `{name}`)", name_of(name));
-    }
+fn describe(error: &ConfigError) -> String {
+    let name_of = |key: &str| format!("ATR_{}", key.to_uppercase());
     match error {
-        config::ConfigError::At { error, key, .. } => {
-            let key = key.as_deref().unwrap_or_default();
-            format!("wrong setting {}: {}", name_of(key), expected(&error.to_string()))
+        ConfigError::At { key: Some(key), .. } | ConfigError::Type { key: Some(key), .. } => {
+            let choices = [("links", "signed or gated"), ("access", "open"), ("log_format", "text or json")];
+            let choice = choices.iter().find(|(name, _)| name == key);
+            let what = choice.map_or("a whole number, not negative", |(_, words)| words);
+            format!("wrong setting {}: it must be {what}", name_of(key))
         }
-        config::ConfigError::Type { key, expected, .. } => {
-            format!("wrong setting {}: it must be {expected}", name_of(key.as_deref().unwrap_or_default()))
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            match text.split('`').nth(1).filter(|_| text.contains("unknown field")) {
+                Some(name) => {
+                    format!("unknown setting {}: there is none of this name (in a file: `{name}`)", name_of(name))
+                }
+                None => format!("wrong settings in the file that ATR_CONFIG names: {first}"),
+            }
         }
-        _ => format!("wrong setting: {}", expected(&text)),
     }
-}
-
-/// The end of serde's sentence, which says what a value should have been; its beginning repeats the value.
-fn expected(text: &str) -> String {
-    text.find("expected").map_or_else(
-        || "it has another form than it should have".to_owned(),
-        |at| format!("it must be {}", text[at + 8..].trim()),
-    )
 }
 
 #[cfg(test)]
@@ -321,7 +314,10 @@ mod tests {
             ("ATR_PREMITS", "7", "ATR_PREMITS"),
             ("ATR_NAMESPACE", "a b", "ATR_NAMESPACE"),
             ("ATR_PART_BYTES", "10", "ATR_PART_BYTES"),
-            ("ATR_CONFIG", "/nowhere.toml", "/nowhere.toml"),
+            ("ATR_CONFIG", "/nowhere.toml", "ATR_CONFIG"),
+            ("ATR_CONFIG", "/dev/null/x", "ATR_CONFIG"),
+            ("ATR_LINKS", "loose", "signed or gated"),
+            ("ATR_WINDOW", "1.5", "whole number"),
             ("ATR_ACCESS", "yes", "ATR_ACCESS"),
         ] {
             let line = read(&[(name, value)]).expect_err(name);

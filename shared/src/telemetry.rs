@@ -5,6 +5,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::settings::{LogFormat, Settings, WrongSetting};
 
+/// Libraries that log what strangers send or what their callers handle. `ATR_LOG` may name them to hear them.
+const QUIET: &str = "actix_http=off,actix_server=off,lapin=off";
+
 /// Sends the logs of this process to standard error, in the format and to the depth that the settings say.
 pub fn init(settings: &Settings) -> Result<(), WrongSetting> {
     init_with(settings, std::io::stderr)
@@ -15,7 +18,8 @@ pub fn init_with<W>(settings: &Settings, writer: W) -> Result<(), WrongSetting>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&settings.log).map_err(|error| WrongSetting::of("log", error))?;
+    let filter =
+        EnvFilter::try_new(format!("{QUIET},{}", settings.log)).map_err(|error| WrongSetting::of("log", error))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let set = match settings.log_format {
         LogFormat::Text => builder.with_ansi(false).try_init(),

@@ -29,6 +29,44 @@ impl Reached {
     }
 }
 
+/// What of it is written with a `_since` between 2019 and 2021, by `meta.lastUpdated`, on a source where a list has named
+/// all that it names since it was last changed itself (decision 0008): what has changed, what the list has begun to name,
+/// and what hangs on either.
+pub fn written_since(resources: &Resources, list: &str, bases: &[&str]) -> Reached {
+    let mut reached = reached(resources, list, bases);
+    let parsed: BTreeMap<&String, Value> = reached
+        .lines
+        .iter()
+        .map(|(key, line)| (key, serde_json::from_str(line).expect("the test's data is JSON")))
+        .collect();
+    let has_changed = |json: &Value| json["meta"]["lastUpdated"].as_str().is_some_and(|at| at.starts_with("2021"));
+    let start = format!("Group/{list}");
+    let mut written: BTreeSet<String> = BTreeSet::new();
+    let mut open: VecDeque<String> =
+        parsed.iter().filter(|(_, json)| has_changed(json)).map(|(key, _)| (*key).clone()).collect();
+    while let Some(key) = open.pop_front() {
+        let Some(json) = parsed.get(&key) else { continue };
+        if written.insert(key.clone()) {
+            let of_old_list = |target: &String| key != start && is_listed(&parsed[&start], target, bases);
+            let targets = references(json).into_iter().filter_map(|(_, reference)| match target(&reference, bases) {
+                Target::Local(target) => Some(target),
+                _ => None,
+            });
+            // What the list names is told of by the list, when it begins to name it.
+            open.extend(targets.filter(|target| type_of(target) != "Group" && !of_old_list(target)));
+        }
+    }
+    drop(parsed);
+    reached.lines.retain(|key, _| written.contains(key));
+    reached
+}
+
+fn is_listed(group: &Value, key: &str, bases: &[&str]) -> bool {
+    references(group).iter().any(|(of_member, reference)| {
+        *of_member && matches!(target(reference, bases), Target::Local(target) if target == key)
+    })
+}
+
 /// The type in a `Type/id`.
 pub fn type_of(key: &str) -> &str {
     key.split('/').next().unwrap_or_default()

@@ -33,6 +33,10 @@ pub fn one_line(json: &str) -> Cow<'_, str> {
 /// Why a text could not be read, with its place but without any of its content, which may be about a person.
 #[must_use]
 pub fn reason(error: &serde_json::Error) -> String {
+    // Only `object` makes an error that has no place.
+    if error.line() == 0 {
+        return "it is not a JSON object".to_owned();
+    }
     let what = match error.classify() {
         Category::Syntax => "a syntax error",
         Category::Eof => "an unexpected end",

@@ -28,8 +28,9 @@ use crate::export::{Attempt, Failure, Job, JobId, Output, TaskKind, TaskNo, Task
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 
-/// How long the record of an ended job outlives its expiry, so that the janitor can remove its objects first.
-const GRACE: Duration = Duration::from_hours(24);
+/// How long the record of an ended job outlives its expiry, so that the janitor can remove its objects first: longer than
+/// anybody leaves a system without a single worker, because nothing else knows of the objects.
+const GRACE: Duration = Duration::from_hours(30 * 24);
 
 /// How long to wait for Redis.
 #[derive(Clone, Copy, Debug)]

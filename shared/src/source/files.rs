@@ -60,11 +60,17 @@ pub enum Found {
 /// Opens files, and folders with all that is in them: `*.ndjson`, `*.jsonl` and `*.json` at any depth, in the order of
 /// their names, hidden ones left out. Blocks, as does reading on: not for an async task.
 ///
-/// Fails with `Invalid` when a path cannot be read, and names it.
+/// Fails with `Invalid` when a path cannot be read or a folder holds no such file, and names it.
 pub fn read(paths: &[PathBuf]) -> Result<Reader, Fault> {
     let mut files = Vec::new();
     for path in paths {
+        let before = files.len();
         gather(path, &mut files)?;
+        if files.len() == before {
+            let doing = format!("found nothing to read in {}", path.display());
+            let why = "files end in .ndjson, .jsonl or .json; compressed ones have to be unpacked first";
+            return Err(Fault::new(FaultKind::Invalid, doing).because(why));
+        }
     }
     let mut total_bytes = 0;
     for file in &files {

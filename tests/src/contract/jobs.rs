@@ -845,7 +845,7 @@ async fn the_keys_of_a_job_share_a_slot_and_go_with_it() {
 }
 
 #[tokio::test]
-async fn every_key_of_an_ended_job_expires_a_day_after_it() {
+async fn every_key_of_an_ended_job_expires_a_month_after_it() {
     in_namespace(|namespace| async move {
         let store: Store = Arc::new(redis_jobs(&namespace).await);
         let ends = [running(&store, 1, 1).await, running(&store, 1, 1).await, running(&store, 1, 1).await];
@@ -856,11 +856,11 @@ async fn every_key_of_an_ended_job_expires_a_day_after_it() {
         complete(&store, task(ends[0], 1), 1).await;
         fail(&*store, ends[1], &failure(), at(20), at(99)).await;
         store.cancel(ends[2], at(20), at(99)).await.unwrap();
-        let day = 24 * 60 * 60;
+        let month = 30 * 24 * 60 * 60;
         for key in keys(&namespace).await.into_iter().filter(|key| !key.ends_with(":jobs")) {
             let left: i64 = redis::cmd("TTL").arg(&key).query_async(&mut wire().await).await.unwrap();
-            assert!(left > day, "{key} expires in {left} s");
-            assert!(key.contains(":claims:") || left <= day + 79, "{key} expires in {left} s");
+            assert!(left >= month - 60, "{key} expires in {left} s");
+            assert!(key.contains(":claims:") || left <= month + 79, "{key} expires in {left} s");
         }
     })
     .await;

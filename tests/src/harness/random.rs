@@ -41,6 +41,9 @@ impl Random {
 /// The base under which the data of [`list`] refers to its own resources, now and then.
 pub const OWN_BASE: &str = "https://payer.example.org/fhir";
 
+/// A point in time between those of `meta.lastUpdated` in the data of [`list`].
+pub const SINCE: &str = "2020-01-01T00:00:00Z";
+
 /// The resources of a small world and the list `Group/g` in it: few ids of each type, so that everything meets; some of
 /// them missing; references of every form (standards §5.9 to §5.13).
 pub fn list(seed: u64) -> Vec<String> {
@@ -56,7 +59,8 @@ pub fn list(seed: u64) -> Vec<String> {
     ] {
         for id in 0..ids {
             if !world.random.once_in(6) {
-                lines.push(format!(r#"{{"resourceType":"{name}","id":"{id}","x":1.10}}"#));
+                let meta = world.meta();
+                lines.push(format!(r#"{{"resourceType":"{name}","id":"{id}",{meta},"x":1.10}}"#));
             }
         }
     }
@@ -79,6 +83,12 @@ struct World {
 }
 
 impl World {
+    /// A third has changed since [`SINCE`].
+    fn meta(&mut self) -> String {
+        let year = if self.random.once_in(3) { 2021 } else { 2019 };
+        format!(r#""meta":{{"lastUpdated":"{year}-06-06T00:00:00Z"}}"#)
+    }
+
     fn reference(&mut self, types: &[&str]) -> String {
         let name = *self.random.pick(types);
         let id = self.random.below(14);
@@ -106,7 +116,7 @@ impl World {
     }
 
     fn coverage(&mut self, id: u64) -> String {
-        let mut line = format!(r#"{{"resourceType":"Coverage","id":"{id}""#);
+        let mut line = format!(r#"{{"resourceType":"Coverage","id":"{id}",{}"#, self.meta());
         line += &self.field("beneficiary", &["Patient"]);
         line += &self.field("subscriber", &["Patient", "RelatedPerson"]);
         line += &self.field("policyHolder", &["Patient", "RelatedPerson", "Organization"]);
@@ -115,7 +125,7 @@ impl World {
     }
 
     fn role(&mut self, id: u64) -> String {
-        let mut line = format!(r#"{{"resourceType":"PractitionerRole","id":"{id}""#);
+        let mut line = format!(r#"{{"resourceType":"PractitionerRole","id":"{id}",{}"#, self.meta());
         line += &self.field("practitioner", &["Practitioner"]);
         line += &self.field("organization", &["Organization"]);
         line += &self.references("location", &["Location"], 3);
@@ -124,7 +134,7 @@ impl World {
 
     fn group(&mut self) -> String {
         const URL: &str = "http://hl7.org/fhir/us/davinci-atr/StructureDefinition/";
-        let mut line = r#"{"resourceType":"Group","id":"g""#.to_owned();
+        let mut line = format!(r#"{{"resourceType":"Group","id":"g",{}"#, self.meta());
         line += &self.field("managingEntity", &["Organization", "PractitionerRole"]);
         if self.random.once_in(2) {
             let value = self.reference(&["Location", "Organization", "Practitioner", "PractitionerRole"]);

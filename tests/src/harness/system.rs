@@ -174,7 +174,8 @@ impl System {
         let loader = Loader::connect(&source_url, OwnBases::new([OWN_BASE])).await?;
         let platform = platform::connect(&settings, Some((&store.access_key, &store.secret_key))).await?;
         let local_base = format!("http://{}{}", listener.local_addr()?, settings.public_base()?.path());
-        let server = Api::new(platform.clone(), Metrics::new(), &settings)?.serve(listener)?;
+        let server = Api::new(platform.clone(), platform::open_access(&settings)?, Metrics::new(), &settings)?
+            .serve(listener)?;
         // It has nothing to finish when the test is over, and the process ends with the test.
         tokio::spawn(server);
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;

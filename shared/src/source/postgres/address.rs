@@ -78,19 +78,29 @@ impl Address {
         self
     }
 
-    /// Connects once; the connection lives as long as the client.
+    /// Connects once; the connection lives as long as the client. The timeout of the driver ends with the TCP handshake,
+    /// and a server that is no PostgreSQL may say nothing for ever after it.
     pub async fn connect(&self) -> Result<Client, Fault> {
-        let failed = |error: &tokio_postgres::Error| errors::fault("failed to connect to PostgreSQL", error);
+        const DOING: &str = "failed to connect to PostgreSQL";
+        let within = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        match tokio::time::timeout(within, self.connect_patiently()).await {
+            Ok(connected) => connected?.map_err(|error| errors::fault(DOING, &error)),
+            Err(_) => Err(Fault::new(FaultKind::Unavailable, DOING).because("the server did not answer in time")),
+        }
+    }
+
+    async fn connect_patiently(&self) -> Result<Result<Client, tokio_postgres::Error>, Fault> {
         // What ends a connection is what the next call on it fails with.
         if self.config.get_ssl_mode() == SslMode::Disable {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(|error| failed(&error))?;
-            tokio::spawn(async move { drop(connection.await) });
-            Ok(client)
-        } else {
-            let (client, connection) = self.config.connect(tls()?).await.map_err(|error| failed(&error))?;
-            tokio::spawn(async move { drop(connection.await) });
-            Ok(client)
+            return Ok(self.config.connect(NoTls).await.map(|(client, connection)| {
+                tokio::spawn(async move { drop(connection.await) });
+                client
+            }));
         }
+        Ok(self.config.connect(tls()?).await.map(|(client, connection)| {
+            tokio::spawn(async move { drop(connection.await) });
+            client
+        }))
     }
 }
 
