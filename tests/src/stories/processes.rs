@@ -1,16 +1,18 @@
 //! Stories of programs: started as their users start them, from the target folder.
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use shared::export::JobId;
 use shared::source::files::{Found, read};
+use tokio::time::{sleep, timeout};
 
 use crate::harness::namespace;
-use crate::harness::programs::{program, start, variables};
+use crate::harness::programs::{free_port, program, start, variables};
 use crate::harness::store::Store;
-use crate::harness::system::{clean, source_url};
+use crate::harness::system::{PATIENCE, clean, source_url};
 use crate::oracle::{Reached, Resources, by_key, key_of, reached};
 
 /// What the manifest's files in a folder hold; panics when a resource stands twice.
@@ -205,4 +207,28 @@ async fn a_service_tells_of_its_health_and_its_work() {
     assert!(metrics.contains("process_resident_memory_bytes"), "{metrics}");
     assert!(api.terminate().await);
     clean(&namespace).await.expect("the servers are there");
+}
+
+#[tokio::test]
+async fn a_service_that_waits_for_redis_is_alive_and_not_ready() {
+    let store = Store::devstore().await.expect("devstore starts");
+    let variables = variables(&namespace(), &store);
+    for name in ["api-service", "export-worker"] {
+        let (nobody, admin_port) = (free_port(), free_port());
+        let mut command = program(name);
+        command.envs(variables.iter().map(|(name, value)| (*name, value))).stderr(Stdio::null());
+        command.env("ATR_JOBS_URL", format!("redis://127.0.0.1:{nobody}"));
+        command.env("ATR_LISTEN", "127.0.0.1:0").env("ATR_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"));
+        let _process = command.spawn().expect("the program starts");
+        let live = format!("http://127.0.0.1:{admin_port}/health/live");
+        let asking = async {
+            while !reqwest::get(&live).await.is_ok_and(|response| response.status() == StatusCode::OK) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, asking).await.is_ok(), "{name} is not alive");
+        let ready = reqwest::get(live.replace("live", "ready")).await.expect("it answers");
+        assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(ready.text().await.expect("it is text").contains("waiting for the job store"));
+    }
 }
