@@ -1,6 +1,6 @@
 //! The HTTP service: kick-off, polling, manifest, delete.
 //!
-//! [`routes`] is the table of contents: each route has a file of its own name.
+//! `routes` is the table of contents: each route has a file of its own name.
 
 mod caller;
 mod error;

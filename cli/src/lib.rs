@@ -1,4 +1,4 @@
-//! The command `atr`: the trial ([`up`]), the loader ([`load`]), the generator ([`generate`]) and a client ([`export`]).
+//! The command `atr`: the trial (`up`), the loader (`load`), the generator (`generate`) and a client (`export`).
 
 mod arguments;
 mod export;

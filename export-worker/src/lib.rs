@@ -1,7 +1,7 @@
 //! The worker: takes tasks from the queue, walks the attribution list, writes the files, keeps the house clean.
 //!
-//! Reading order: [`consume`] takes deliveries, [`execute`] gives one attempt its frame, then the three kinds of task,
-//! [`plan`], [`list`] and [`listed`], which write through [`parts`] and follow references by [`closure`]; the [`janitor`]
+//! Reading order: `consume` takes deliveries, `execute` gives one attempt its frame, then the three kinds of task,
+//! `plan`, `list` and `listed`, which write through `parts` and follow references by `closure`; the `janitor`
 //! publishes what is due and removes what has expired.
 
 mod closure;

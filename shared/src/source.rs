@@ -73,8 +73,8 @@ pub trait ResourceSource: Send + Sync + 'static {
     /// resource of this server are left out: the List task reports them. The slices of one type come in the order of ids.
     async fn cut(&self, list: &ResourceId, as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault>;
 
-    /// The first ids of a slice in byte order, each with its resource: at most `limit` (1 or more), fewer only when the
-    /// slice ends. To go on, ask for the same slice with `after` set to the last id.
+    /// The first ids of a slice in byte order, each with its resource: at most `limit` (1 or more), fewer when the resources
+    /// are large, none only when the slice has ended. To go on, ask for the same slice with `after` set to the last id.
     async fn listed(&self, list: &ResourceId, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Listed>, Fault>;
 
     /// Those of `keys` that are in a slice of the list, so that their own task writes them.

@@ -129,6 +129,9 @@ impl PostgresSource {
     }
 }
 
+/// The bytes of bodies with which a page of listed resources ends, whatever its limit.
+const PAGE_BYTES: i64 = 16 << 20;
+
 const SAFE_POINT: &str = "-- transaction_time: see safe_point in the migration
     SELECT safe_point()";
 
@@ -156,15 +159,24 @@ const CUT: &str = "-- cut: the last id and the length of each slice
     ORDER BY resource_type, slice";
 
 // LEFT JOIN LATERAL over a subquery with a LIMIT is always a probe for each row of the page, and keeps the page's order.
+// A page ends before `limit` when its bodies have reached `PAGE_BYTES`: a photograph in each Patient must not fill a worker.
+// The lengths are known without reading the bodies that are stored out of line.
 const LISTED: &str = "-- listed: a page of a slice, each id with its resource as of a time
-    SELECT page.id, page.named_by, page.listed_since, found.last_updated, found.body
+    SELECT id, named_by, listed_since, last_updated, body
     FROM (
-        SELECT id, named_by, listed_since FROM attribution_listed
-        WHERE list = $1 AND resource_type = $3 AND id > $4 AND id <= $5 AND valid_from <= $2 AND $2 < valid_to
-        ORDER BY id LIMIT $6
-    ) page
-    LEFT JOIN LATERAL version_at($3, page.id, $2) found ON true
-    ORDER BY page.id";
+        SELECT page.id, page.named_by, page.listed_since, found.last_updated, found.body,
+            sum(octet_length(found.body)) OVER (
+                ORDER BY page.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS bytes_before
+        FROM (
+            SELECT id, named_by, listed_since FROM attribution_listed
+            WHERE list = $1 AND resource_type = $3 AND id > $4 AND id <= $5 AND valid_from <= $2 AND $2 < valid_to
+            ORDER BY id LIMIT $6
+        ) page
+        LEFT JOIN LATERAL version_at($3, page.id, $2) found ON true
+    ) sized
+    WHERE coalesce(bytes_before, 0) < $7
+    ORDER BY id";
 
 const LISTED_AMONG: &str = "-- listed_among: the numbers of the keys that a list names as of a time
     SELECT k.number FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS k (resource_type, id, number)
@@ -240,7 +252,9 @@ impl ResourceSource for PostgresSource {
         let after = slice.after.as_ref().map_or("", ResourceId::as_str);
         let through = slice.through.as_str();
         let limit = i64::from(limit);
-        let rows = self.rows(&doing, LISTED, &[&list.as_str(), &At(as_of), &name, &after, &through, &limit]).await?;
+        let rows = self
+            .rows(&doing, LISTED, &[&list.as_str(), &At(as_of), &name, &after, &through, &limit, &PAGE_BYTES])
+            .await?;
         if rows.is_empty() {
             self.must_exist(&doing, list, as_of).await?;
         }

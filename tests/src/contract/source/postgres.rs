@@ -409,3 +409,31 @@ async fn a_statement_that_takes_too_long_is_unavailable_and_a_full_pool_is_busy(
     locking.rollback().await.expect("it can be rolled back");
     source.list(&list, now).await.expect("the connection serves again");
 }
+
+#[tokio::test]
+async fn a_page_ends_early_when_its_resources_are_large() {
+    let database = Database::new();
+    let photo = "x".repeat(3 << 20);
+    let patients: Vec<String> = (10..22)
+        .map(|number| format!(r#"{{"resourceType":"Patient","id":"{number}","photo":[{{"data":"{photo}"}}]}}"#))
+        .collect();
+    let members: Vec<String> = (10..22).map(|number| entity(&number.to_string())).collect();
+    let mut loader = database.loader().await;
+    let lines = patients.iter().chain([&group("g", &members)]).cloned().collect::<Vec<_>>();
+    let resources: Vec<Resource> =
+        lines.iter().map(|line| Resource::read(&line.clone().into()).expect("a resource")).collect();
+    loader.load(&resources).await.expect("loaded");
+
+    let source = database.source();
+    let now = source.transaction_time().await.expect("a time");
+    let (mut slice, mut ids, mut pages) = (whole(ResourceType::PATIENT, "99"), Vec::new(), 0);
+    loop {
+        let page = source.listed(&id("g"), &slice, now, 100).await.expect("a page");
+        let Some(last) = page.last() else { break };
+        slice.after = Some(last.id.clone());
+        ids.extend(page.iter().map(|listed| listed.id.to_string()));
+        pages += 1;
+    }
+    assert_eq!(ids, (10..22).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert_eq!(pages, 2, "36 MiB are more than a page holds");
+}
