@@ -154,6 +154,56 @@ async fn simulate(seed: u64, trouble: Trouble) -> Result<(), String> {
     if written == expected { Ok(()) } else { Err(format!("written {written:#?}\nexpected {expected:#?}")) }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_costs_a_page_more_at_most_and_its_files_go() {
+    let members: Vec<String> = (0..200).map(|id| format!(r#"{{"entity":{{"reference":"Patient/{id}"}}}}"#)).collect();
+    let mut lines = vec![format!(r#"{{"resourceType":"Group","id":"g","member":[{}]}}"#, members.join(","))];
+    lines.extend((0..200).map(|id| format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#)));
+    let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
+    std::fs::write(folder.path().join("all.ndjson"), lines.join("\n")).expect("it can be written to");
+
+    let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
+    let (source, _) =
+        FolderSource::open(folder.path(), OwnBases::default(), Arc::clone(&clock)).await.expect("it can be read");
+    let source: Arc<dyn ResourceSource> = Arc::new(source);
+    let slow = Mischief::slow(Duration::from_secs(1));
+    let store = MemoryOutputs::default();
+    let platform = Platform {
+        jobs: Arc::new(MemoryJobs::new()),
+        queue: Arc::new(MemoryQueue::new()),
+        source: Arc::new(Faulty::new(source, &slow)),
+        outputs: Arc::new(store.clone()),
+        clock: Arc::clone(&clock),
+    };
+    let settings = Settings { page_ids: 1, permits: 2, file_bytes: 40, ..Settings::default() };
+    let id = JobId::random();
+    let request = ExportRequest {
+        anchor: Anchor::Group("g".parse().expect("it is an id")),
+        operation: Operation::Export,
+        url: String::new(),
+        types: None,
+        since: None,
+    };
+    let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: clock.now() };
+    platform.jobs.create(&job, clock.now()).await.expect("the store takes it");
+    let (shutdown, worker) = start(&platform, &settings);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let before = slow.calls();
+    assert!(before > 20 && !store.names().is_empty(), "it is in the middle: {before} pages");
+
+    assert!(
+        platform.jobs.cancel(id, clock.now(), clock.now() + Duration::from_mins(5)).await.expect("the store answers")
+    );
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    let pages = slow.calls() - before;
+    // Two tasks are at work, and each reads the next page while it writes the one before.
+    assert!(pages <= 4, "{pages} pages were read after the cancel");
+    assert_eq!(store.names(), []);
+    assert_eq!(platform.jobs.job(id).await.expect("the store answers"), None);
+    shutdown.stop();
+    worker.await.expect("no worker panics");
+}
+
 fn start(platform: &Platform, settings: &Settings) -> (Shutdown, JoinHandle<()>) {
     let worker =
         export_worker::Worker::new(platform.clone(), Metrics::new(), settings).expect("the settings are valid");

@@ -4,6 +4,7 @@
 //! "atomic" and "may be repeated".
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,12 +26,29 @@ use super::random::Random;
 pub struct Mischief {
     random: Arc<Mutex<Random>>,
     one_in: u64,
+    dawdle: Duration,
+    calls: Arc<AtomicU64>,
 }
 
 impl Mischief {
     /// About one call in `one_in` fails, half of them after they were done.
     pub fn new(seed: u64, one_in: u64) -> Self {
-        Self { random: Arc::new(Mutex::new(Random::new(seed))), one_in }
+        Self {
+            random: Arc::new(Mutex::new(Random::new(seed))),
+            one_in,
+            dawdle: Duration::from_millis(40),
+            calls: Arc::default(),
+        }
+    }
+
+    /// No call fails, and each takes up to twice `dawdle`.
+    pub fn slow(dawdle: Duration) -> Self {
+        Self { dawdle: dawdle * 2, ..Self::new(0, 1 << 40) }
+    }
+
+    /// How many calls there were.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
     }
 
     fn draw(&self, bound: u64) -> u64 {
@@ -46,8 +64,9 @@ impl Mischief {
     }
 
     async fn on<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let dawdle = Duration::from_millis(self.draw(40));
-        tokio::time::sleep(dawdle).await;
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let longest = u64::try_from(self.dawdle.as_millis()).expect("it is short");
+        tokio::time::sleep(Duration::from_millis(self.draw(longest))).await;
         self.fault("before")?;
         let answer = call.await?;
         self.fault("after")?;
