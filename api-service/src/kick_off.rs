@@ -2,10 +2,11 @@
 
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use shared::export::{Anchor, ExportRequest, JobId, Operation, TaskMessage, TaskNo, TaskRef};
+use shared::dispatch;
+use shared::export::{Anchor, ExportRequest, JobId, Operation, TaskNo, TaskRef};
 use shared::fhir::{Issue, IssueCode, ResourceId};
 use shared::jobs::NewJob;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::Api;
 use crate::caller::Known;
@@ -67,7 +68,8 @@ async fn kick_off(
         created_at: now,
     };
     api.platform.jobs.create(&job, now + api.unpublished_due).await?;
-    publish(api, job.id).await;
+    let plan = TaskRef { job: job.id, task: TaskNo::PLAN };
+    dispatch::publish(&api.platform, plan, api.published_due).await;
     info!(job.id = %job.id, list = %job.request.list(), "accepted job {}", job.id);
 
     let location = api.polling_url(job.id);
@@ -77,18 +79,6 @@ async fn kick_off(
     let location = header::HeaderValue::from_str(&location).expect("a URL is made of visible ASCII characters");
     response.headers_mut().insert(header::CONTENT_LOCATION, location);
     Ok(response)
-}
-
-/// The job is recorded and due: when the broker cannot be reached, the janitor publishes it later.
-async fn publish(api: &Api, job: JobId) {
-    let task = TaskRef { job, task: TaskNo::PLAN };
-    let published = match api.platform.queue.publish(&TaskMessage::new(task)).await {
-        Ok(()) => api.platform.jobs.published(task, api.now() + api.published_due).await,
-        Err(fault) => Err(fault),
-    };
-    if let Err(fault) = published {
-        warn!(job.id = %job, %fault, "cannot publish the job now; it stays due");
-    }
 }
 
 /// The kick-off URL under the public base, whatever host the request came to (standards §5.6).

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shared::dispatch;
 use shared::export::{Attempt, ExportRequest, Failure, JobId, JobState, Output, TaskKind, TaskNo, TaskRef};
 use shared::fault::{Fault, FaultKind};
 use shared::fhir::Instant;
@@ -288,18 +289,9 @@ async fn fail(worker: &Worker, task: TaskRef, reason: String) -> Settlement {
 }
 
 impl Worker {
-    /// Publishes a task and says so in the store. A failure is left to the janitor: the task stays due. Answers whether
-    /// the queue has it.
+    /// Publishes a task; answers whether the queue has it.
     pub async fn publish(&self, task: TaskRef) -> bool {
-        let message = shared::export::TaskMessage::new(task);
-        if let Err(fault) = self.platform.queue.publish(&message).await {
-            warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot publish the task now; it stays due");
-            return false;
-        }
-        if let Err(fault) = self.platform.jobs.published(task, self.now() + self.limits.published_due).await {
-            warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot note that the task was published; it stays due");
-        }
-        true
+        dispatch::publish(&self.platform, task, self.limits.published_due).await
     }
 
     /// Publishes several tasks of a job, as long as the queue takes them: one that has not answered in time would not

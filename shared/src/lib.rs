@@ -6,6 +6,7 @@
 pub mod access;
 pub mod admin;
 pub mod clock;
+pub mod dispatch;
 pub mod export;
 pub mod fault;
 pub mod fhir;

@@ -1,0 +1,21 @@
+//! Publishing a task: on the queue first, then in the job store, which knows when somebody must look again.
+
+use std::time::Duration;
+
+use crate::export::{TaskMessage, TaskRef};
+use crate::platform::Platform;
+
+/// Publishes a task that the job store has as due, and pushes its due time to `published_due` from now. Answers whether
+/// the queue has it.
+///
+/// A failure is nobody's: the task stays due, and the janitor publishes it (design §4.5).
+pub async fn publish(platform: &Platform, task: TaskRef, published_due: Duration) -> bool {
+    if let Err(fault) = platform.queue.publish(&TaskMessage::new(task)).await {
+        tracing::warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot publish the task now; it stays due");
+        return false;
+    }
+    if let Err(fault) = platform.jobs.published(task, platform.clock.now() + published_due).await {
+        tracing::warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot note that the task was published; it stays due");
+    }
+    true
+}
