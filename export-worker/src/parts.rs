@@ -71,18 +71,20 @@ impl<'a> Parts<'a> {
     async fn open(&mut self, kind: OutputKind, resource_type: ResourceType) -> Result<&mut Open, TaskError> {
         // A resource may itself be an OperationOutcome; it does not belong among the errors.
         let slot = (resource_type, kind == OutputKind::Error);
+        if !self.open.contains_key(&slot) {
+            let key = self.next_key(resource_type);
+            let writer = self.frame.worker.platform.outputs.create(&key).await?;
+            self.open.insert(slot, Open { key, kind, writer, lines: 0, bytes: 0 });
+        }
+        Ok(self.open.get_mut(&slot).expect("it was put there a moment ago, if it was not there"))
+    }
+
+    fn next_key(&self, resource_type: ResourceType) -> OutputKey {
         let names = self.finished.iter().map(|output| &output.key).chain(self.open.values().map(|open| &open.key));
         let before = names.filter(|key| key.resource_type == resource_type).count();
-        match self.open.entry(slot) {
-            std::collections::btree_map::Entry::Occupied(open) => Ok(open.into_mut()),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                let number = u32::try_from(before).expect("a store takes no four billion files");
-                let Frame { worker, task, attempt, .. } = *self.frame;
-                let key = OutputKey { job: task.job, resource_type, task: task.task, attempt, number };
-                let writer = worker.platform.outputs.create(&key).await?;
-                Ok(place.insert(Open { key, kind, writer, lines: 0, bytes: 0 }))
-            }
-        }
+        let number = u32::try_from(before).expect("a store takes no four billion files");
+        let Frame { task, attempt, .. } = *self.frame;
+        OutputKey { job: task.job, resource_type, task: task.task, attempt, number }
     }
 
     async fn finish(&mut self, Open { key, kind, writer, lines, .. }: Open) -> Result<(), TaskError> {
