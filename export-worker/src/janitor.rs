@@ -45,15 +45,16 @@ pub async fn keep_house(worker: &Arc<Worker>, shutdown: &Shutdown) {
 async fn look(worker: &Worker) -> Result<(), Fault> {
     let now = worker.now();
     let again = now + worker.limits.working_due;
+    // A queue that has not answered in time would not answer the next question either. What is not published now is due
+    // again in a while; the other chores do not need the queue.
+    let mut queue_answers = true;
     for (job, chore) in worker.platform.jobs.chores(now, again, JOBS_A_LOOK).await? {
         let done = match &chore {
+            Chore::Publish(_) if !queue_answers => Ok(()),
             Chore::Publish(tasks) => {
                 worker.metrics.republished.inc_by(tasks.len() as u64);
                 info!(job.id = %job, tasks = tasks.len(), "publishing due tasks of job {job}");
-                if !worker.publish_all(job, tasks).await {
-                    // What waits behind it is due again in a while, and so is the queue's next chance.
-                    return Ok(());
-                }
+                queue_answers = worker.publish_all(job, tasks).await;
                 Ok(())
             }
             Chore::Sweep => sweep(worker, job).await,
