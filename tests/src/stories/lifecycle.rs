@@ -3,10 +3,13 @@
 use reqwest::header::{ALLOW, CONTENT_TYPE, EXPIRES, HOST, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shared::export::JobId;
-use shared::settings::Links;
+use shared::export::{Anchor, ClientId, ExportRequest, JobId, Operation};
+use shared::jobs::NewJob;
+use shared::settings::{Links, Settings};
 
 use super::small_list;
+use crate::harness::amqp_url;
+use crate::harness::proxy::{Proxy, Wire};
 use crate::harness::system::{PUBLIC_BASE, issue, polling_location, with, with_settings};
 
 #[tokio::test]
@@ -168,28 +171,41 @@ async fn gated_links_lead_through_the_api_to_a_link_of_minutes() {
 }
 
 #[tokio::test]
-async fn a_kick_off_counts_though_nobody_is_told_of_it() {
-    // A broker that is down at kick-off: here it is one that nobody listens on, and the workers have the real one.
-    with_settings(
-        &small_list(),
-        |settings| settings.unpublished_due_seconds = 1,
-        |system| async move {
-            let job = shared::jobs::NewJob {
-                id: JobId::random(),
-                client: shared::export::ClientId("open".to_owned()),
-                request: shared::export::ExportRequest {
-                    anchor: shared::export::Anchor::Group("g".parse().expect("it is an id")),
-                    operation: shared::export::Operation::Export,
-                    url: String::new(),
-                    types: None,
-                    since: None,
-                },
-                created_at: system.platform.clock.now(),
-            };
-            system.platform.jobs.create(&job, system.platform.clock.now()).await.expect("the store takes it");
-            assert_eq!(system.ended(&format!("/export/{}", job.id)).await.status(), StatusCode::OK);
-        },
-    )
+async fn a_job_that_was_recorded_and_never_published_runs() {
+    with(&small_list(), |system| async move {
+        // What an API leaves behind that dies between the two.
+        let request = ExportRequest {
+            anchor: Anchor::Group("g".parse().expect("it is an id")),
+            operation: Operation::Export,
+            url: String::new(),
+            types: None,
+            since: None,
+        };
+        let now = system.platform.clock.now();
+        let job = NewJob { id: JobId::random(), client: ClientId("open".to_owned()), request, created_at: now };
+        system.platform.jobs.create(&job, now).await.expect("the store takes it");
+        assert_eq!(system.ended(&format!("/export/{}", job.id)).await.status(), StatusCode::OK);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_kick_off_is_taken_while_the_broker_is_down_and_runs_when_it_is_back() {
+    let wire = Proxy::to(&amqp_url(), Wire::Pass).await;
+    let queue_url = wire.url(&amqp_url());
+    let by_wire = |settings: &mut Settings| {
+        settings.queue_url = queue_url;
+        settings.unpublished_due_seconds = 1;
+        settings.working_due_seconds = 1;
+        settings.call_seconds = 5;
+    };
+    with_settings(&small_list(), by_wire, |system| async move {
+        wire.set(Wire::Down);
+        let polling = system.kick_off("/Group/g/$export").await;
+        assert_eq!(system.get(&polling).await.status(), StatusCode::ACCEPTED);
+        wire.set(Wire::Pass);
+        assert_eq!(system.exported(&polling).await.reached, system.expected("g").await);
+    })
     .await;
 }
 

@@ -68,7 +68,7 @@ async fn who_joined_comes_in_full_with_all_that_hangs_on_them() {
 }
 
 #[tokio::test]
-async fn an_export_shows_the_state_at_its_transaction_time() {
+async fn what_changes_between_kick_off_and_plan_is_in_the_files() {
     with(&world(), |system| async move {
         system.stop_workers().await;
         let polling = system.kick_off("/Group/g/$export").await;
