@@ -216,7 +216,7 @@ pub trait JobStore: Send + Sync + 'static {
     ) -> Result<Completion, Fault>;
 
     /// Gives an attempt back, to be looked at again at `due`. With `uncounted` one start less counts: a worker that stops
-    /// in good order is not the task's fault.
+    /// in good order is not the task's fault. Told twice, it takes off two.
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault>;
 
     /// Ends the job of a task that is open as `Failed`. Answers whether this call did it: `false` when the task is done,

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
@@ -240,12 +239,6 @@ impl Settings {
         let public = self.public_base()?.to_string();
         let others = self.own_urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
         Ok(crate::fhir::OwnBases::new(std::iter::once(public).chain(others)))
-    }
-
-    /// A number of seconds of these settings as a duration.
-    #[must_use]
-    pub fn seconds(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
     }
 }
 

@@ -18,7 +18,8 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// Where a job stands. `Accepted` and `Running` are alive; the others are ends, and no end is ever left.
+/// Where a job stands. `Accepted` and `Running` are alive; the others are ends, and only a DELETE
+/// turns one into another.
 ///
 /// ```text
 /// Accepted ──plan──► Running ──last task──► Completed ──► Cancelled (DELETE: the client is done)
