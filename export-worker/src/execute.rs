@@ -146,8 +146,11 @@ async fn attempt(worker: &Worker, task: TaskRef, work: &Work, hurry: &Shutdown) 
 /// Decides whether a task is tried again after a fault. One that may pass is waited for as long as an outage may take and
 /// does not count; any other counts, because it may be this worker's own (a wrong password) and another may do better.
 async fn failed(worker: &Worker, task: TaskRef, work: &Work, fault: &Fault) -> (&'static str, Settlement) {
-    let (tries, most) =
-        if fault.is_transient() { (work.attempt.0, OUTAGE_ATTEMPTS) } else { (work.counted, worker.limits.attempts) };
+    let (tries, most) = if fault.is_transient() {
+        (work.attempt.0 - work.counted + 1, OUTAGE_ATTEMPTS)
+    } else {
+        (work.counted, worker.limits.attempts)
+    };
     let kind = work.kind.name();
     if tries >= most {
         error!(job.id = %task.job, task.no = %task.task, task.kind = kind, attempt = %work.attempt, %fault, "task {task} failed for good");
