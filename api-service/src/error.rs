@@ -5,7 +5,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use shared::access::Refusal;
 use shared::fault::Fault;
-use shared::fhir::{Issue, IssueCode};
+use shared::fhir::{Issue, IssueCode, ResourceType};
 use thiserror::Error;
 
 /// Seconds that a client is asked to wait when a part of the system cannot be reached.
@@ -16,7 +16,7 @@ const PAUSE_SECONDS: u32 = 5;
 pub enum ApiError {
     /// The URL leads nowhere.
     #[error(
-        "there is nothing at {path}: exports start at Group/[id]/$export or Group/[id]/$davinci-data-export below the base URL"
+        "there is nothing at {path}: exports start at $export, Patient/$export, Group/[id]/$export and Group/[id]/$davinci-data-export below the base URL, and metadata says what else there is"
     )]
     NoRoute {
         /// The path of the request.
@@ -29,6 +29,22 @@ pub enum ApiError {
         method: String,
         /// The methods that are.
         allowed: &'static str,
+    },
+    /// Headers that a kick-off must have (Bulk Data, "Kick-off request - Headers"): each its name, and how to send it.
+    #[error("a kick-off must say that it does not wait and what it takes; add {}", .0.iter().map(|(_, line)| format!("'{line}'")).collect::<Vec<_>>().join(" and "))]
+    MissingHeaders(Vec<(&'static str, &'static str)>),
+    /// The client takes none of the media types that there are.
+    #[error(
+        "the answer cannot be of the type '{0}'; ask for application/fhir+json or application/json in Accept or _format"
+    )]
+    NotAcceptable(String),
+    /// Too much at once: too many jobs, or polls (Bulk Data, "Bulk Data Status Request": 429).
+    #[error("{problem}")]
+    Throttled {
+        /// What is too much and what to do.
+        problem: String,
+        /// When to try again.
+        retry_after_seconds: u32,
     },
     /// A parameter of the kick-off is wrong.
     #[error("{problem}")]
@@ -58,6 +74,9 @@ pub enum ApiError {
     /// No such file in the job.
     #[error("there is no such file in this export job")]
     NoFile,
+    /// No such page of the manifest.
+    #[error("the manifest has no page {0}; follow its links from the first page on")]
+    NoPage(usize),
     /// The job has failed; what it says is in the issue.
     #[error("{}", .0.diagnostics)]
     JobFailed(Issue),
@@ -67,6 +86,29 @@ pub enum ApiError {
     /// A part of the system failed.
     #[error("{0}")]
     Fault(#[from] Fault),
+    /// A search by `POST` with another body than a form.
+    #[error("the body is of type '{0}'; send the search parameters as application/x-www-form-urlencoded")]
+    NoForm(String),
+    /// Not one of the types that are read here.
+    #[error("there is nothing of the type '{0}' here; read {types}", types = eight_types())]
+    NoType(String),
+    /// No such resource. Its id may be about a person.
+    #[error("there is no {0} with this id")]
+    NoResource(ResourceType),
+    /// No such version of a resource.
+    #[error("there is no such version of this {0}; its _history lists them")]
+    NoVersion(ResourceType),
+    /// The resource was deleted (R4 `read`: 410).
+    #[error("this {0} was deleted; its _history has the versions that it had")]
+    Deleted(ResourceType),
+    /// No such OperationDefinition.
+    #[error("there is no OperationDefinition with the id '{0}'; OperationDefinition lists them all")]
+    NoOperation(String),
+    /// Clients need no token, so there is no place to get one.
+    #[error(
+        "this server asks for no access token (access is open), so there is no SMART configuration; call it without one"
+    )]
+    NoTokens,
 }
 
 impl From<Refusal> for ApiError {
@@ -82,9 +124,20 @@ impl ApiError {
     fn issue(&self) -> Issue {
         let text = shown(&self.to_string());
         match self {
-            Self::NoRoute { .. } | Self::NoGroup(_) | Self::NoJob | Self::NoFile => {
+            Self::NoRoute { .. } | Self::NoGroup(_) | Self::NoJob | Self::NoFile | Self::NoPage(_) => {
                 Issue::error(IssueCode::NotFound, text)
             }
+            Self::MissingHeaders(missing) => {
+                let issue = Issue::error(IssueCode::Required, text);
+                missing.iter().fold(issue, |issue, (name, _)| issue.at(*name))
+            }
+            Self::NotAcceptable(_) => Issue::error(IssueCode::NotSupported, text).at("Accept"),
+            Self::Throttled { .. } => Issue::error(IssueCode::Throttled, text),
+            Self::NoType(_) | Self::NoResource(_) | Self::NoVersion(_) | Self::NoOperation(_) | Self::NoTokens => {
+                Issue::error(IssueCode::NotFound, text)
+            }
+            Self::Deleted(_) => Issue::error(IssueCode::Deleted, text),
+            Self::NoForm(_) => Issue::error(IssueCode::NotSupported, text),
             Self::MethodNotAllowed { .. } => Issue::error(IssueCode::NotSupported, text),
             Self::Parameter { name, .. } if name.is_empty() => Issue::error(IssueCode::Invalid, text),
             Self::Parameter { name, code, .. } => Issue::error(*code, text).at(shown(name)),
@@ -106,7 +159,17 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NoRoute { .. } | Self::NoGroup(_) | Self::NoJob | Self::NoFile => StatusCode::NOT_FOUND,
+            Self::NoRoute { .. } | Self::NoGroup(_) | Self::NoJob | Self::NoFile | Self::NoPage(_) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::MissingHeaders(_) => StatusCode::BAD_REQUEST,
+            Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoType(_) | Self::NoResource(_) | Self::NoVersion(_) | Self::NoOperation(_) | Self::NoTokens => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Deleted(_) => StatusCode::GONE,
+            Self::NoForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -131,6 +194,9 @@ impl ResponseError for ApiError {
             Self::Unauthenticated(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            Self::Throttled { retry_after_seconds, .. } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
+            }
             Self::Fault(fault) if fault.is_transient() => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(PAUSE_SECONDS));
             }
@@ -147,11 +213,16 @@ pub fn outcome(status: StatusCode, issue: &Issue) -> HttpResponse {
 
 /// A text that may repeat what a client sent: without control characters, which FHIR strings do not hold, and not longer
 /// than anybody reads.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     const LONGEST: usize = 500;
     let mut shown: String = text.chars().filter(|character| !character.is_control()).take(LONGEST).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
     shown
+}
+
+/// The types that this server is about, as a sentence lists them.
+fn eight_types() -> String {
+    ResourceType::ATTRIBUTION.map(ResourceType::name).join(", ")
 }

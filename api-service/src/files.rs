@@ -2,42 +2,44 @@
 
 use std::time::Duration;
 
-use actix_web::http::header;
-use actix_web::{HttpResponse, web};
-use shared::export::{JobState, OutputKey};
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use shared::outputs::LinkMethod;
 use shared::settings::Links;
 
 use crate::Api;
 use crate::caller::Known;
 use crate::error::ApiError;
+use crate::links::name_of;
 use crate::status::find;
 
 /// How long a link is good for that a gated download is sent on to.
 const REDIRECT_LIFETIME: Duration = Duration::from_mins(5);
 
-/// The name of a file below its polling location.
-pub fn name_of(key: &OutputKey) -> String {
-    let text = key.to_string();
-    text.split_once('/').map_or_else(|| text.clone(), |(_, name)| name.to_owned())
-}
-
-/// `GET [polling location]/{Type}/{name}`: 307 to a fresh signed link.
+/// `GET` and `HEAD [polling location]/{Type}/{name}`: 307 to a fresh signed link for the same method.
+///
+/// Files can be had as soon as a manifest shows them, which is before the end of the job with `allowPartialManifests`.
 pub async fn download(
     api: web::Data<Api>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
     caller: Known,
 ) -> Result<HttpResponse, ApiError> {
     let (job, file) = path.into_inner();
     let job = find(&api, &job, &caller).await?;
-    if job.state != JobState::Completed || api.links != Links::Gated {
+    let is_shown = !job.state.is_alive() || job.request.delivery.partial_manifests;
+    if !is_shown || api.links != Links::Gated {
         return Err(ApiError::NoFile);
     }
-    let outputs = api.platform.jobs.outputs(job.id).await?;
-    let output = outputs.into_iter().find(|output| name_of(&output.key) == file).ok_or(ApiError::NoFile)?;
-    let url = api.platform.outputs.link(&output.key, REDIRECT_LIFETIME).await?;
+    // There are none of a job that has failed or was deleted.
+    let written = api.platform.jobs.written(job.id).await?;
+    let mut outputs = written.into_iter().flat_map(|written| written.outputs);
+    let output = outputs.find(|output| name_of(&output.key) == file).ok_or(ApiError::NoFile)?;
+    let method = if request.method() == Method::HEAD { LinkMethod::Head } else { LinkMethod::Get };
+    let link = api.platform.outputs.link(&output.key, method, REDIRECT_LIFETIME).await?;
     api.metrics.links.inc();
     Ok(HttpResponse::TemporaryRedirect()
-        .insert_header((header::LOCATION, url.to_string()))
+        .insert_header((header::LOCATION, link.url.to_string()))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .finish())
 }

@@ -1,21 +1,33 @@
 //! Kick-off: a valid request becomes a recorded job, and a worker is told to look at it.
 
-use actix_web::http::header;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
+use shared::access::Caller;
 use shared::dispatch;
-use shared::export::{Anchor, ExportRequest, JobId, Operation, TaskNo, TaskRef};
-use shared::fhir::{Issue, IssueCode, ResourceId};
+use shared::export::{Anchor, ExportRequest, JobId, TaskNo, TaskRef};
+use shared::fhir::{Instant, Issue, IssueCode};
 use shared::jobs::NewJob;
 use tracing::info;
 
 use crate::Api;
 use crate::caller::Known;
 use crate::error::{ApiError, outcome};
-use crate::parameters::{Pairs, Parameters, of_body, of_query};
+use crate::headers;
+use crate::lists::may_see;
+use crate::parameters::{Context, Pairs, Parameters, of_body, of_query};
+use crate::patients;
+use crate::prefer::Preferences;
+use crate::start::StartPoint;
 
-/// `GET [base]/Group/{list}/$export` and `$davinci-data-export`.
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// When a client that has as many jobs as it may have is told to come back.
+const JOBS_PAUSE_SECONDS: u32 = 10;
+
+/// `GET` of a [`StartPoint`].
 pub async fn by_query(api: web::Data<Api>, request: HttpRequest, caller: Known) -> Result<HttpResponse, ApiError> {
-    kick_off(&api, &request, caller, of_query(request.query_string())).await
+    counted(&api, answer(&api, &request, caller, None).await)
 }
 
 /// The same by `POST`, with a `Parameters` resource as the body. Parameters in the query count as well.
@@ -25,66 +37,129 @@ pub async fn by_body(
     caller: Known,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = body.map_err(|error| match error.as_response_error().status_code().as_u16() {
-        413 => ApiError::TooLong(api.body_bytes),
-        _ => ApiError::Body(format!("the body cannot be read: {error}")),
-    })?;
-    let media_type = request.content_type().to_ascii_lowercase();
-    if !body.is_empty() && !matches!(media_type.as_str(), "application/fhir+json" | "application/json") {
-        return Err(ApiError::MediaType(media_type));
-    }
-    let mut pairs = of_query(request.query_string());
-    pairs.extend(of_body(&body)?);
-    kick_off(&api, &request, caller, pairs).await
+    counted(&api, answer(&api, &request, caller, Some(body)).await)
 }
 
-async fn kick_off(
+fn counted(api: &Api, answer: Result<HttpResponse, ApiError>) -> Result<HttpResponse, ApiError> {
+    let status = answer.as_ref().map_or_else(ResponseError::status_code, HttpResponse::status);
+    api.metrics.kick_offs.with_label_values(&[status.as_str()]).inc();
+    answer
+}
+
+async fn answer(
     api: &Api,
     request: &HttpRequest,
     Known(caller): Known,
-    pairs: Pairs,
+    body: Option<Result<web::Bytes, actix_web::Error>>,
 ) -> Result<HttpResponse, ApiError> {
-    let operation = if request.path().ends_with(Operation::DavinciDataExport.name()) {
-        Operation::DavinciDataExport
-    } else {
-        Operation::Export
-    };
-    let name = request.match_info().query("list");
-    let list: ResourceId = name.parse().map_err(|_| ApiError::NoGroup(name.to_owned()))?;
-    let now = api.now();
-    let Parameters { types, since } = Parameters::check(&pairs, operation, now)?;
-
-    let source = &api.platform.source;
-    let as_of = source.transaction_time().await?;
-    if source.list(&list, as_of).await?.is_none() {
-        return Err(ApiError::NoGroup(name.to_owned()));
+    let preferences = headers::of_kick_off(request, api.require_headers)?;
+    let start = *request.app_data::<StartPoint>().expect("each route of a kick-off has its start point");
+    let is_post = body.is_some();
+    let mut pairs = of_query(request.query_string());
+    if let Some(body) = body {
+        pairs.extend(pairs_of(api, request, body)?);
     }
+    let now = api.now();
+    let context = Context { start, is_post, handling: preferences.handling.unwrap_or_default(), now };
+    let parameters = Parameters::check(&pairs, context)?;
+    check_jobs(api, &caller).await?;
 
-    let url = request_url(api, request, &list, operation);
-    let job = NewJob {
-        id: JobId::random(),
-        client: caller.client,
-        request: ExportRequest { anchor: Anchor::Group(list), operation, url, types, since },
-        created_at: now,
+    let export = export_request(api, request, &caller, context, parameters, preferences).await?;
+    let job = NewJob { id: JobId::random(), client: caller.client, request: export, created_at: now };
+    record(api, &job, now).await?;
+    Ok(accepted(&api.polling_url(job.id), preferences))
+}
+
+fn pairs_of(api: &Api, request: &HttpRequest, body: Result<web::Bytes, actix_web::Error>) -> Result<Pairs, ApiError> {
+    let body = body.map_err(|error| match error.as_response_error().status_code() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLong(api.body_bytes),
+        _ => ApiError::Body(format!("the body cannot be read: {error}")),
+    })?;
+    let media_type = request.content_type().to_ascii_lowercase();
+    if !body.trim_ascii().is_empty() && !matches!(media_type.as_str(), "application/fhir+json" | "application/json") {
+        return Err(ApiError::MediaType(media_type));
+    }
+    of_body(&body)
+}
+
+/// Refuses a client that has as many living jobs as it may have (Bulk Data, "Kick-off request - Error": 429).
+async fn check_jobs(api: &Api, caller: &Caller) -> Result<(), ApiError> {
+    let (live, most) = (api.platform.jobs.live_jobs(&caller.client).await?, api.jobs_per_client);
+    if live < most {
+        return Ok(());
+    }
+    let problem =
+        format!("{live} exports of this client are running, and {most} is the most; wait for one, or delete one");
+    Err(ApiError::Throttled { problem, retry_after_seconds: JOBS_PAUSE_SECONDS })
+}
+
+/// What the job is to do, once the source has said that there is something to do it on.
+async fn export_request(
+    api: &Api,
+    request: &HttpRequest,
+    caller: &Caller,
+    context: Context,
+    parameters: Parameters,
+    preferences: Preferences,
+) -> Result<ExportRequest, ApiError> {
+    let (source, start) = (&*api.platform.source, context.start);
+    let Parameters { mut selection, mut delivery, patients, mut notices } = parameters;
+    let (anchor, path) = anchor(request, start)?;
+    let as_of = source.transaction_time().await?;
+    if let Anchor::Group(list) = &anchor
+        && (!may_see(caller, list) || source.list(list, as_of).await?.is_none())
+    {
+        return Err(ApiError::NoGroup(list.to_string()));
+    }
+    if let Some(references) = patients {
+        let named = patients::named(references, &api.own_bases);
+        let known = patients::known(source, &anchor, as_of, &named).await?;
+        notices.extend(patients::unknown(&named, &known, start, context.handling)?);
+        selection.patients = Some(known);
+    }
+    delivery.separate_status = preferences.separate_export_status;
+    let url = request_url(api, &path, request.query_string());
+    Ok(ExportRequest { anchor, operation: start.operation(), url, selection, delivery, notices })
+}
+
+/// Where the walk starts, and the path of the kick-off below the base.
+fn anchor(request: &HttpRequest, start: StartPoint) -> Result<(Anchor, String), ApiError> {
+    let anchor = match start {
+        StartPoint::System => Anchor::System,
+        StartPoint::Patients => Anchor::Patient,
+        StartPoint::Group | StartPoint::Attribution => {
+            let name = request.match_info().query("list");
+            let list = name.parse().map_err(|_| ApiError::NoGroup(name.to_owned()))?;
+            let path = start.route().replace("{list}", name);
+            return Ok((Anchor::Group(list), path));
+        }
     };
-    api.platform.jobs.create(&job, now + api.unpublished_due).await?;
-    let plan = TaskRef { job: job.id, task: TaskNo::PLAN };
-    dispatch::publish(&api.platform, plan, api.published_due).await;
-    info!(job.id = %job.id, list = %job.request.list(), "accepted job {}", job.id);
-
-    let location = api.polling_url(job.id);
-    let text = format!("the export has begun; poll {location} until it answers 200 with the manifest");
-    let mut response =
-        outcome(actix_web::http::StatusCode::ACCEPTED, &Issue::information(IssueCode::Informational, text));
-    let location = header::HeaderValue::from_str(&location).expect("a URL is made of visible ASCII characters");
-    response.headers_mut().insert(header::CONTENT_LOCATION, location);
-    Ok(response)
+    Ok((anchor, start.route().to_owned()))
 }
 
 /// The kick-off URL under the public base, whatever host the request came to (standards §5.6).
-fn request_url(api: &Api, request: &HttpRequest, list: &ResourceId, operation: Operation) -> String {
-    let base = api.public_base.as_str().trim_end_matches('/');
-    let query = request.query_string();
+fn request_url(api: &Api, path: &str, query: &str) -> String {
     let mark = if query.is_empty() { "" } else { "?" };
-    format!("{base}/Group/{list}/{}{mark}{query}", operation.name())
+    format!("{}/{path}{mark}{query}", api.base())
+}
+
+async fn record(api: &Api, job: &NewJob, now: Instant) -> Result<(), ApiError> {
+    api.platform.jobs.create(job, now + api.unpublished_due).await?;
+    let plan = TaskRef { job: job.id, task: TaskNo::PLAN };
+    dispatch::publish(&api.platform, plan, api.published_due).await;
+    info!(job.id = %job.id, anchor = %job.request.anchor, "accepted job {}", job.id);
+    Ok(())
+}
+
+fn accepted(location: &str, preferences: Preferences) -> HttpResponse {
+    let text = format!("the export has begun; poll {location} until it answers with the manifest");
+    let mut response = outcome(StatusCode::ACCEPTED, &Issue::information(IssueCode::Informational, text));
+    let location = HeaderValue::from_str(location).expect("a URL is made of visible ASCII characters");
+    response.headers_mut().insert(header::CONTENT_LOCATION, location);
+    let applied = preferences.applied();
+    if !applied.is_empty() {
+        let applied = HeaderValue::from_str(&applied).expect("the names of preferences are ASCII words");
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    response
 }

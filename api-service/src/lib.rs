@@ -1,34 +1,57 @@
-//! The HTTP service: kick-off, polling, manifest, delete.
+//! The HTTP service: discovery, reads and searches; kick-off, polling, manifest, delete.
 //!
 //! `routes` is the table of contents: each route has a file of its own name.
 
+mod accept;
+mod answer;
+mod bundle;
 mod caller;
+mod definitions;
 mod error;
+mod explain;
 mod files;
+pub mod fuzzing;
+mod headers;
 mod kick_off;
+mod limits;
+mod links;
+mod lists;
 mod manifest;
+mod metadata;
+mod pages;
 mod parameters;
+mod patients;
+mod prefer;
+mod progress;
+mod read;
 pub mod routes;
+mod search;
+mod smart_configuration;
+mod start;
 mod status;
+mod text;
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
 use shared::access::Authorizer;
 use shared::admin::{self, Readiness, Starting};
 use shared::export::JobId;
 use shared::fault::Fault;
-use shared::fhir::Instant;
+use shared::fhir::{Instant, OwnBases};
 use shared::metrics::Metrics;
 use shared::platform::{self, Platform};
 use shared::settings::{Links, Settings, WrongSetting};
 use shared::shutdown::Shutdown;
 use shared::telemetry;
 use url::Url;
+
+use crate::limits::PollLimit;
 
 /// The program: reads the settings of the process and serves until SIGTERM or SIGINT.
 pub async fn run() -> anyhow::Result<()> {
@@ -68,7 +91,11 @@ pub struct Api {
     platform: Platform,
     access: Arc<dyn Authorizer>,
     metrics: Metrics,
+    polls: PollLimit,
     public_base: Url,
+    own_bases: OwnBases,
+    require_headers: bool,
+    jobs_per_client: u64,
     links: Links,
     link_lifetime: Duration,
     unpublished_due: Duration,
@@ -76,6 +103,8 @@ pub struct Api {
     cancelled_lifetime: Duration,
     body_bytes: usize,
     grace_seconds: u64,
+    token_endpoint: Option<Url>,
+    started_at: Instant,
 }
 
 impl Api {
@@ -86,11 +115,16 @@ impl Api {
         metrics: Metrics,
         settings: &Settings,
     ) -> Result<Self, WrongSetting> {
+        let started_at = platform.clock.now();
         Ok(Self {
             platform,
             access,
             metrics,
+            polls: PollLimit::new(settings.polls_per_minute, settings.poll_burst),
             public_base: settings.public_base()?,
+            own_bases: settings.own_bases()?,
+            require_headers: settings.require_headers,
+            jobs_per_client: settings.jobs_per_client,
             links: settings.links,
             link_lifetime: Duration::from_secs(settings.link_seconds),
             unpublished_due: Duration::from_secs(settings.unpublished_due_seconds),
@@ -99,6 +133,8 @@ impl Api {
             cancelled_lifetime: Duration::from_secs(settings.working_due_seconds * 10),
             body_bytes: settings.body_bytes,
             grace_seconds: settings.grace_seconds,
+            token_endpoint: settings.token_endpoint()?,
+            started_at,
         })
     }
 
@@ -110,7 +146,8 @@ impl Api {
             App::new()
                 .app_data(api.clone())
                 .app_data(web::PayloadConfig::new(body_bytes))
-                .wrap(actix_web::middleware::from_fn(routes::measure))
+                .wrap(from_fn(explain::explain))
+                .wrap(from_fn(routes::measure))
                 .configure(|app| routes::configure(app, api.public_base.path()))
         });
         Ok(server.disable_signals().shutdown_timeout(grace_seconds).listen(listener)?.run())
@@ -120,9 +157,14 @@ impl Api {
         self.platform.clock.now()
     }
 
+    /// The FHIR base as clients see it, without a slash at the end.
+    fn base(&self) -> &str {
+        self.public_base.as_str().trim_end_matches('/')
+    }
+
     /// The polling location of a job.
     fn polling_url(&self, job: JobId) -> String {
-        format!("{}/{}/{job}", self.public_base.as_str().trim_end_matches('/'), routes::JOBS)
+        format!("{}/{}/{job}", self.base(), routes::JOBS)
     }
 }
 

@@ -1,244 +1,259 @@
-//! The parameters of a kick-off, from a query or from a `Parameters` resource, as one valid request. Pure.
+//! The parameters of a kick-off as one valid request. Pure.
+//!
+//! `table` says which parameters there are, `pairs` how they come in, `values` what a single value means; here they become
+//! the [`Selection`] and the [`Delivery`] of a job.
+//!
+//! What is wrong is always refused. What is not supported is refused too, unless the client asked for lenient handling:
+//! then it is passed over, and becomes a notice for the error file (Bulk Data, `Prefer: handling=lenient`).
+
+mod pairs;
+mod table;
+mod values;
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-use shared::export::Operation;
-use shared::fhir::{Instant, IssueCode, ResourceType};
-use url::form_urlencoded;
+use shared::export::{Delivery, Selection};
+use shared::fhir::{Instant, Issue, IssueCode, ResourceType, UnknownElement};
 
-use crate::error::ApiError;
-
-/// The spellings of NDJSON that every server takes (standards §1.2, `_outputFormat`).
-const NDJSON: [&str; 3] = ["application/fhir+ndjson", "application/ndjson", "ndjson"];
-
-/// The spellings of the ATR export type that are met (standards §5.24).
-const EXPORT_TYPES: [&str; 2] = ["hl7.fhir.us.davinci-atr", "http://hl7.org/fhir/us/davinci-atr"];
+pub use self::pairs::{Pairs, of_body, of_query};
+pub use self::table::{Parameter, Row, rows_at};
+use self::table::{names_at, row};
+use crate::error::{ApiError, shown};
+use crate::prefer::Handling;
+use crate::start::StartPoint;
 
 /// What `_type` must hold on `$davinci-data-export` (standards §3.2, "minimum").
 const MINIMUM: [ResourceType; 3] = [ResourceType::GROUP, ResourceType::PATIENT, ResourceType::COVERAGE];
 
+/// The most patients that a request may name, and the most notices that it may cause: both are kept with the job.
+const MOST: usize = 10_000;
+
+/// The most searches that a request may filter by: each is tried on every resource of its type.
+const MOST_FILTERS: usize = 100;
+
+/// What the parameters depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Where the kick-off was sent to.
+    pub start: StartPoint,
+    /// Whether it was sent by `POST`.
+    pub is_post: bool,
+    /// What becomes of what is not supported.
+    pub handling: Handling,
+    /// The time of the kick-off.
+    pub now: Instant,
+}
+
 /// The parameters, checked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
-    /// `_type`.
-    pub types: Option<BTreeSet<ResourceType>>,
-    /// `_since`.
-    pub since: Option<Instant>,
-}
-
-/// Names and values as they came, in their order.
-pub type Pairs = Vec<(String, String)>;
-
-/// The pairs of a query string.
-pub fn of_query(query: &str) -> Pairs {
-    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
-}
-
-/// The pairs of a `Parameters` resource; an empty body is an empty list.
-pub fn of_body(body: &[u8]) -> Result<Pairs, ApiError> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Pairs::new());
-    }
-    let wrong = |what: String| ApiError::Body(format!("the body is not a Parameters resource: {what}"));
-    let resource: Value = serde_json::from_slice(body).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
-    if resource["resourceType"] != "Parameters" {
-        return Err(wrong("its resourceType is not 'Parameters'".to_owned()));
-    }
-    let none = Vec::new();
-    let elements = match &resource["parameter"] {
-        Value::Null => &none,
-        Value::Array(elements) => elements,
-        _ => return Err(wrong("its parameter is not an array".to_owned())),
-    };
-    elements.iter().enumerate().map(|(at, element)| of_element(at, element)).collect()
-}
-
-/// One `Parameters.parameter`. The type of the value is not looked at: programs in the field write the same parameter as
-/// a string, a code, a canonical or a uri (standards §5.24).
-fn of_element(at: usize, element: &Value) -> Result<(String, String), ApiError> {
-    let wrong = |what: &str| ApiError::Body(format!("the body is not a Parameters resource: parameter[{at}] {what}"));
-    let element = element.as_object().ok_or_else(|| wrong("is not an object"))?;
-    let name = element.get("name").and_then(Value::as_str).ok_or_else(|| wrong("has no name"))?;
-    let mut values = element.iter().filter(|(key, _)| key.starts_with("value"));
-    let value = match (values.next(), values.next()) {
-        (Some((_, Value::String(text))), None) => text.clone(),
-        (Some((_, Value::Bool(flag))), None) => flag.to_string(),
-        (Some((_, Value::Number(number))), None) => number.to_string(),
-        // A reference keeps its parameter recognizable, so that it is refused by name and not by form.
-        (Some((_, Value::Object(reference))), None) => {
-            reference.get("reference").and_then(Value::as_str).unwrap_or_default().to_owned()
-        }
-        (None, _) => return Err(wrong("has no value[x]")),
-        _ => return Err(wrong("must have exactly one value[x], a string, code, uri, canonical, instant or boolean")),
-    };
-    Ok((name.to_owned(), value))
+    /// What is written; its `patients` are to be filled from those that are named here.
+    pub selection: Selection,
+    /// In which form.
+    pub delivery: Delivery,
+    /// The references of `patient` as they came, each once; `None` without the parameter.
+    pub patients: Option<BTreeSet<String>>,
+    /// What was passed over.
+    pub notices: Vec<Issue>,
 }
 
 impl Parameters {
-    /// Checks the pairs of a kick-off at `now`.
-    pub fn check(pairs: &[(String, String)], operation: Operation, now: Instant) -> Result<Self, ApiError> {
-        let mut parameters = Self::default();
-        let mut seen = BTreeSet::new();
+    /// Checks the pairs of a kick-off.
+    pub fn check(pairs: &[(String, String)], context: Context) -> Result<Self, ApiError> {
+        let mut reading = Reading { context, read: Self::default(), seen: BTreeSet::new() };
         for (name, value) in pairs {
-            let first = seen.insert(name.as_str());
-            match name.as_str() {
-                // Repeats count as one list (standards §1.2, "Repeated parameters").
-                "_type" => parameters.types.get_or_insert_default().extend(types(value)?),
-                "_since" | "_outputFormat" | "exportType" if !first => {
-                    return Err(refused(
-                        name,
-                        IssueCode::Value,
-                        format!("{name} is given more than once; give it once"),
-                    ));
+            reading.take(name, value)?;
+        }
+        reading.finish()
+    }
+}
+
+/// An error about a parameter.
+pub fn refused(name: &str, code: IssueCode, problem: impl Into<String>) -> ApiError {
+    ApiError::Parameter { name: name.to_owned(), code, problem: problem.into() }
+}
+
+/// A notice that something about a parameter was passed over.
+pub fn passed_over(name: &str, problem: &str) -> Issue {
+    Issue::warning(IssueCode::NotSupported, shown(&format!("ignored: {problem}"))).at(shown(name))
+}
+
+struct Reading {
+    context: Context,
+    read: Parameters,
+    seen: BTreeSet<&'static str>,
+}
+
+impl Reading {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        let start = self.context.start;
+        let Some(row) = row(name).filter(|row| row.at.contains(&start)) else {
+            let problem = format!("the parameter '{name}' is not supported here; {start} takes {}", names_at(start));
+            // It says whose data may be sent: to pass it over would send everybody's.
+            let is_vital = row(name).is_some_and(|row| row.parameter == Parameter::Patient);
+            return if is_vital {
+                Err(refused(name, IssueCode::NotSupported, problem))
+            } else {
+                self.pass(name, problem)
+            };
+        };
+        if !self.seen.insert(row.name) && !row.repeats {
+            let problem = format!("{name} is given more than once; give it once");
+            return Err(refused(name, IssueCode::Value, problem));
+        }
+        self.read_value(row, value)
+    }
+
+    fn read_value(&mut self, row: &Row, value: &str) -> Result<(), ApiError> {
+        let name = row.name;
+        let wrong = |problem| refused(name, IssueCode::Value, problem);
+        match row.parameter {
+            Parameter::Since => {
+                let since = values::instant(name, value).map_err(wrong)?;
+                if since > self.context.now {
+                    return Err(wrong(format!("_since lies in the future: the time here is {}", self.context.now)));
                 }
-                "_since" => parameters.since = Some(since(value, now)?),
-                "_outputFormat" => output_format(value)?,
-                "exportType" => export_type(value)?,
-                _ => {
-                    let text = format!(
-                        "the parameter '{name}' is not supported; {} takes _type, _since, _outputFormat and exportType",
-                        operation.name()
-                    );
-                    return Err(refused(name, IssueCode::NotSupported, text));
-                }
+                self.read.selection.since = Some(since);
+            }
+            // One that lies in the future changes nothing: an export ends at its transaction time all the same.
+            Parameter::Until => self.read.selection.until = Some(values::instant(name, value).map_err(wrong)?),
+            Parameter::AllowPartialManifests => {
+                self.read.delivery.partial_manifests = values::flag(name, value).map_err(wrong)?;
+            }
+            Parameter::Type => return values::list(value).try_for_each(|item| self.add_type(name, item)),
+            Parameter::Elements => return values::list(value).try_for_each(|item| self.add_element(item)),
+            Parameter::Patient => return self.add_patients(value),
+            Parameter::TypeFilter => return self.add_filter(value),
+            Parameter::OutputFormat => return values::output_format(value).or_else(|problem| self.pass(name, problem)),
+            Parameter::ExportType => return values::export_type(value).or_else(|problem| self.pass(name, problem)),
+            Parameter::OutputEncoding => match values::encoding(value) {
+                Ok(encoding) => self.read.delivery.encoding = encoding,
+                Err(problem) => return self.pass(name, problem),
+            },
+            Parameter::OrganizeOutputBy if value == ResourceType::PATIENT.name() => {
+                self.read.delivery.organized_by_patient = true;
+            }
+            Parameter::OrganizeOutputBy => {
+                return self.pass(name, format!("files cannot be organized by '{value}' here; use Patient"));
+            }
+            Parameter::IncludeAssociatedData => {
+                return values::list(value).try_for_each(|item| {
+                    let problem = format!("there is no associated data for '{item}': this server holds no Provenance");
+                    self.pass(name, problem)
+                });
             }
         }
-        if let (Operation::DavinciDataExport, Some(types)) = (operation, &parameters.types)
-            && let Some(missing) = MINIMUM.iter().find(|needed| !types.contains(needed))
-        {
-            let text = format!(
-                "_type must hold Group, Patient and Coverage on $davinci-data-export, and {missing} is missing; add it, or leave _type out to get all types"
-            );
-            return Err(refused("_type", IssueCode::Required, text));
+        Ok(())
+    }
+
+    fn add_type(&mut self, name: &str, item: &str) -> Result<(), ApiError> {
+        let types = self.read.selection.types.get_or_insert_default();
+        let choice = || format!("choose from {}", ResourceType::ATTRIBUTION.map(ResourceType::name).join(", "));
+        match item.parse::<ResourceType>() {
+            Ok(resource_type) if resource_type.is_attribution() => {
+                types.insert(resource_type);
+                Ok(())
+            }
+            Ok(_) => {
+                self.pass(name, format!("{name} names {item}, which attribution lists do not lead to; {}", choice()))
+            }
+            Err(_) => {
+                let problem = format!("{name} names '{item}', which is not a resource type; {}", choice());
+                Err(refused(name, IssueCode::Value, problem))
+            }
         }
-        Ok(parameters)
     }
-}
 
-fn refused(name: &str, code: IssueCode, problem: String) -> ApiError {
-    ApiError::Parameter { name: name.to_owned(), code, problem }
-}
-
-fn types(value: &str) -> Result<Vec<ResourceType>, ApiError> {
-    let supported = || ResourceType::ATTRIBUTION.map(ResourceType::name).join(", ");
-    let one = |name: &str| match name.parse::<ResourceType>() {
-        Ok(resource_type) if resource_type.is_attribution() => Ok(resource_type),
-        Ok(_) => Err(format!("_type names {name}, which attribution lists do not hold; choose from {}", supported())),
-        Err(_) => Err(format!("_type names '{name}', which is not a resource type; choose from {}", supported())),
-    };
-    let named = value.split(',').map(str::trim).map(one).collect::<Result<_, _>>();
-    named.map_err(|problem| refused("_type", IssueCode::Value, problem))
-}
-
-fn since(value: &str, now: Instant) -> Result<Instant, ApiError> {
-    // A plus that was not written as %2B arrives as a space, and an instant has no other space.
-    let since: Instant = value
-        .replace(' ', "+")
-        .parse()
-        .map_err(|error| refused("_since", IssueCode::Value, format!("_since: {error}")))?;
-    if since > now {
-        return Err(refused("_since", IssueCode::Value, format!("_since lies in the future: the time here is {now}")));
+    fn add_element(&mut self, item: &str) -> Result<(), ApiError> {
+        match self.read.selection.elements.extend(item) {
+            Ok(()) => Ok(()),
+            Err(problem @ UnknownElement::Empty) => {
+                Err(refused("_elements", IssueCode::Value, format!("_elements: {problem}")))
+            }
+            Err(problem) => self.pass("_elements", format!("_elements: {problem}")),
+        }
     }
-    Ok(since)
-}
 
-fn output_format(value: &str) -> Result<(), ApiError> {
-    if NDJSON.contains(&value.replace(' ', "+").as_str()) {
-        return Ok(());
+    fn add_filter(&mut self, value: &str) -> Result<(), ApiError> {
+        match values::filter(value) {
+            Ok(query) => {
+                if self.read.selection.filters.values().map(Vec::len).sum::<usize>() == MOST_FILTERS {
+                    let problem =
+                        format!("_typeFilter is given more than {MOST_FILTERS} times; export in several requests");
+                    return Err(refused("_typeFilter", IssueCode::TooLong, problem));
+                }
+                self.read.selection.filters.entry(query.resource_type()).or_default().push(query);
+                Ok(())
+            }
+            Err(values::Unusable::Unsupported(problem)) => self.pass("_typeFilter", problem),
+            Err(values::Unusable::Wrong(problem)) => Err(refused("_typeFilter", IssueCode::Value, problem)),
+        }
     }
-    let text = format!("the output format '{value}' is not supported; use {}", NDJSON.join(", "));
-    Err(refused("_outputFormat", IssueCode::NotSupported, text))
-}
 
-fn export_type(value: &str) -> Result<(), ApiError> {
-    if EXPORT_TYPES.contains(&value) {
-        return Ok(());
+    fn add_patients(&mut self, value: &str) -> Result<(), ApiError> {
+        if self.context.start != StartPoint::Attribution && !self.context.is_post {
+            let problem = "patient is taken by POST only, as a Reference in a Parameters resource";
+            return Err(refused("patient", IssueCode::NotSupported, problem));
+        }
+        let patients = self.read.patients.get_or_insert_default();
+        patients.extend(values::list(value).map(str::to_owned));
+        if patients.len() > MOST {
+            let problem = format!("patient names more than {MOST} patients; export them in several requests");
+            return Err(refused("patient", IssueCode::TooLong, problem));
+        }
+        Ok(())
     }
-    let text = format!("the export type '{value}' is not supported; use {}", EXPORT_TYPES[0]);
-    Err(refused("exportType", IssueCode::NotSupported, text))
+
+    /// Deals with what is not supported.
+    fn pass(&mut self, name: &str, problem: String) -> Result<(), ApiError> {
+        if self.context.handling == Handling::Strict {
+            return Err(refused(name, IssueCode::NotSupported, problem));
+        }
+        if self.read.notices.len() == MOST {
+            let problem = format!("more than {MOST} parameters or values are not supported; leave them out");
+            return Err(refused(name, IssueCode::TooLong, problem));
+        }
+        self.read.notices.push(passed_over(name, &problem));
+        Ok(())
+    }
+
+    /// Checks what one parameter has to do with another.
+    fn finish(mut self) -> Result<Parameters, ApiError> {
+        let Selection { types, since, until, filters, .. } = &self.read.selection;
+        if let (Some(since), Some(until)) = (since, until)
+            && until <= since
+        {
+            let problem = "_until must lie after _since: nothing changes between them";
+            return Err(refused("_until", IssueCode::Value, problem));
+        }
+        if let Some(types) = types {
+            if self.context.start == StartPoint::Attribution
+                && let Some(missing) = MINIMUM.iter().find(|needed| !types.contains(needed))
+            {
+                let problem = format!(
+                    "_type must hold Group, Patient and Coverage on $davinci-data-export, and {missing} is missing; add it, or leave _type out to get all types"
+                );
+                return Err(refused("_type", IssueCode::Required, problem));
+            }
+            if types.is_empty() {
+                let problem = "none of the types in _type is one that attribution lists lead to, so that nothing is left to export";
+                return Err(refused("_type", IssueCode::NotSupported, problem));
+            }
+            if let Some(useless) = filters.keys().find(|filtered| !types.contains(filtered)) {
+                let problem = format!(
+                    "_typeFilter filters {useless}, which _type leaves out; add it to _type, or leave the filter out"
+                );
+                return Err(refused("_typeFilter", IssueCode::Value, problem));
+            }
+        }
+        if self.read.delivery.organized_by_patient && self.read.patients.is_some() {
+            self.read.delivery.organized_by_patient = false;
+            let problem = "organizeOutputBy is not possible together with patient; leave one of them out";
+            self.pass("organizeOutputBy", problem.to_owned())?;
+        }
+        Ok(self.read)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Instant = Instant::from_unix_millis(1_767_607_200_000);
-
-    fn check(operation: Operation, query: &str) -> Result<Parameters, String> {
-        Parameters::check(&of_query(query), operation, NOW).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn nothing_asked_is_everything() {
-        assert_eq!(check(Operation::DavinciDataExport, ""), Ok(Parameters::default()));
-    }
-
-    #[test]
-    fn every_spelling_of_ndjson_is_taken_with_a_plus_that_became_a_space_too() {
-        for query in ["ndjson", "application/ndjson", "application/fhir%2Bndjson", "application/fhir+ndjson"] {
-            assert!(check(Operation::Export, &format!("_outputFormat={query}")).is_ok(), "{query}");
-        }
-    }
-
-    #[test]
-    fn repeated_types_are_one_list() {
-        let types = check(Operation::Export, "_type=Patient,Group&_type=Coverage").expect("they are types").types;
-        assert_eq!(types, Some([ResourceType::PATIENT, ResourceType::GROUP, ResourceType::COVERAGE].into()));
-    }
-
-    #[test]
-    fn a_zone_survives_a_plus_that_became_a_space() {
-        let since = check(Operation::Export, "_since=2026-01-01T00:00:00+01:00").expect("it is an instant").since;
-        assert_eq!(since.map(|since| since.to_string()), Some("2025-12-31T23:00:00.000Z".to_owned()));
-    }
-
-    #[test]
-    fn what_is_wrong_is_refused_with_a_sentence() {
-        for (operation, query, part) in [
-            (Operation::Export, "_since=yesterday", "is not an instant"),
-            (Operation::Export, "_since=2026-01-05", "is not an instant"),
-            (Operation::Export, "_since=2030-01-01T00:00:00Z", "in the future"),
-            (Operation::Export, "_since=2020-01-01T00:00:00Z&_since=2020-01-01T00:00:00Z", "more than once"),
-            (Operation::Export, "_type=", "''"),
-            (Operation::Export, "_type=Patient,", "''"),
-            (Operation::Export, "_type=Patients", "'Patients', which is not a resource type"),
-            (Operation::Export, "_type=Observation", "which attribution lists do not hold"),
-            (Operation::Export, "_outputFormat=text/csv", "'text/csv' is not supported"),
-            (Operation::Export, "exportType=hl7.fhir.us.davinci-pdex", "is not supported"),
-            (Operation::Export, "_elements=id", "'_elements' is not supported"),
-            (Operation::DavinciDataExport, "_type=Group,Patient", "Coverage is missing"),
-        ] {
-            let problem = check(operation, query).expect_err(query);
-            assert!(problem.contains(part), "{query}: {problem}");
-        }
-    }
-
-    #[test]
-    fn a_parameters_resource_says_the_same_as_a_query() {
-        let body = br#"{"resourceType":"Parameters","parameter":[{"name":"exportType","valueCanonical":"hl7.fhir.us.davinci-atr"},
-            {"name":"_type","valueString":"Group,Patient"},{"name":"_since","valueInstant":"2026-01-01T00:00:00Z"}]}"#;
-        let expected = of_query("exportType=hl7.fhir.us.davinci-atr&_type=Group,Patient&_since=2026-01-01T00:00:00Z");
-        assert_eq!(of_body(body).ok(), Some(expected));
-        assert_eq!(of_body(b" ").ok(), Some(Pairs::new()));
-        assert_eq!(of_body(br#"{"resourceType":"Parameters"}"#).ok(), Some(Pairs::new()));
-    }
-
-    #[test]
-    fn a_body_that_is_no_parameters_resource_is_refused() {
-        for body in [
-            "{",
-            "[]",
-            "null",
-            "7",
-            r#"{"resourceType":"Patient"}"#,
-            r#"{"resourceType":"Parameters","parameter":{}}"#,
-            r#"{"resourceType":"Parameters","parameter":[7]}"#,
-            r#"{"resourceType":"Parameters","parameter":[{"valueString":"x"}]}"#,
-            r#"{"resourceType":"Parameters","parameter":[{"name":"_type"}]}"#,
-            r#"{"resourceType":"Parameters","parameter":[{"name":"_type","valueString":"Group","valueCode":"Group"}]}"#,
-        ] {
-            assert!(matches!(of_body(body.as_bytes()), Err(ApiError::Body(_))), "{body}");
-        }
-    }
-}
+mod tests;

@@ -1,28 +1,46 @@
 //! The polling location: progress, manifest or failure; and its deletion.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
-use actix_web::{HttpResponse, web};
-use shared::export::{Failure, Job, JobState};
-use shared::fhir::{Instant, Issue, IssueCode};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use shared::export::{Anchor, Failure, Job, JobState};
+use shared::fhir::{Issue, IssueCode};
 use shared::settings::Links;
 use tracing::info;
 
 use crate::Api;
 use crate::caller::Known;
 use crate::error::{ApiError, outcome};
-use crate::manifest::{Link, manifest};
+use crate::headers;
+use crate::links::linked;
+use crate::manifest::{Contents, manifest};
+use crate::pages::{self, Page};
+use crate::progress;
+
+const EXPORT_STATUS: HeaderName = HeaderName::from_static("x-export-status");
 
 /// `GET [polling location]` (standards §1.4).
-pub async fn poll(api: web::Data<Api>, job: web::Path<String>, caller: Known) -> Result<HttpResponse, ApiError> {
+///
+/// With `allowPartialManifests` there is a manifest while the job runs too, cut into pages; `?page=2` asks for the second.
+pub async fn poll(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    job: web::Path<String>,
+    caller: Known,
+) -> Result<HttpResponse, ApiError> {
     let job = find(&api, &job, &caller).await?;
+    let page = if job.request.delivery.partial_manifests { pages::number(request.query_string())? } else { 1 };
+    // Each task makes one page at most, and the account of the members makes one more.
+    let counted = page.min(job.progress.tasks as usize + 1);
+    api.polls.check(&job.client, job.id, counted).map_err(|retry_after_seconds| ApiError::Throttled {
+        problem: format!("this job is polled too often; poll again in {retry_after_seconds} seconds"),
+        retry_after_seconds,
+    })?;
+    headers::takes_json(&request)?;
     match job.state {
-        JobState::Accepted | JobState::Running => Ok(in_progress(&job, api.now())),
-        JobState::Completed => completed(&api, &job).await,
-        JobState::Failed => {
-            let failure = job.failure.unwrap_or_else(|| Failure { reason: "the export failed".to_owned() });
-            Err(ApiError::JobFailed(failure.issue()))
-        }
+        JobState::Accepted | JobState::Running => in_progress(&api, &job, page).await,
+        JobState::Completed => completed(&api, &job, page).await,
+        JobState::Failed => failed(job),
         JobState::Cancelled => Err(ApiError::NoJob),
     }
 }
@@ -51,50 +69,70 @@ pub async fn find(api: &Api, job: &str, Known(caller): &Known) -> Result<Job, Ap
     if job.client == caller.client && !is_expired { Ok(job) } else { Err(ApiError::NoJob) }
 }
 
-fn in_progress(job: &Job, now: Instant) -> HttpResponse {
-    let progress = if job.state == JobState::Accepted {
-        "waiting for a worker".to_owned()
+/// Begins an answer about a job in this state. The state is the status of the answer, or, with
+/// `Prefer: separate-export-status`, stands in a header of its own.
+fn about(job: &Job, state: StatusCode) -> HttpResponseBuilder {
+    if !job.request.delivery.separate_status {
+        return HttpResponse::build(state);
+    }
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((EXPORT_STATUS, state.to_string()));
+    answer
+}
+
+async fn in_progress(api: &Api, job: &Job, number: usize) -> Result<HttpResponse, ApiError> {
+    let mut answer = about(job, StatusCode::ACCEPTED);
+    answer
+        .insert_header(("X-Progress", progress::text(job)))
+        .insert_header((header::RETRY_AFTER, progress::retry_after_seconds(job, api.now()).to_string()));
+    if job.request.delivery.partial_manifests {
+        let written = api.platform.jobs.written(job.id).await?;
+        if let Some(page) = pages::of_running(written, number) {
+            return with_manifest(api, job, page, answer).await;
+        }
+    }
+    Ok(answer.finish())
+}
+
+async fn completed(api: &Api, job: &Job, number: usize) -> Result<HttpResponse, ApiError> {
+    let has_account = matches!(job.request.anchor, Anchor::Group(_));
+    let written = api.platform.jobs.written(job.id).await?;
+    let page = if job.request.delivery.partial_manifests {
+        pages::of_completed(written, number, has_account).ok_or(ApiError::NoPage(number))?
     } else {
-        let done = job.progress;
-        format!("{}%: {} of {} tasks done, {} resources written", job.percent(), done.done, done.tasks, done.lines)
+        pages::whole(written, has_account)
     };
-    HttpResponse::Accepted()
-        .insert_header(("X-Progress", progress))
-        .insert_header((header::RETRY_AFTER, retry_after_seconds(job, now).to_string()))
-        .finish()
+    with_manifest(api, job, page, about(job, StatusCode::OK)).await
 }
 
-/// When to ask again: as long as the rest would take at the rate so far, within 1 to 30 seconds.
-fn retry_after_seconds(job: &Job, now: Instant) -> u64 {
-    let elapsed = now.since(job.created_at).as_secs();
-    let rest = match u64::from(job.percent()) {
-        // Nothing is known yet: ask the less often the longer it takes.
-        0 => elapsed / 4,
-        percent => elapsed * (100 - percent) / percent,
-    };
-    rest.clamp(1, 30)
+/// Ends an answer with the manifest of this page. It expires with its files, or with the first of its links; a later poll
+/// has new ones.
+async fn with_manifest(
+    api: &Api,
+    job: &Job,
+    page: Page,
+    mut answer: HttpResponseBuilder,
+) -> Result<HttpResponse, ApiError> {
+    let (links, links_end) = linked(api, job.id, page.outputs).await?;
+    let next = page.next.map(|number| format!("{}?page={number}", api.polling_url(job.id)));
+    let contents = Contents { links, next, account: page.account };
+    let body = manifest(job, api.base(), contents, api.links == Links::Gated);
+    if let Some(expires) = job.expires_at.into_iter().chain(links_end).min() {
+        answer.insert_header((header::EXPIRES, expires.http_date()));
+    }
+    // Signed links are keys: they are not to lie about in caches, which would also take `Expires` as leave to keep them.
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    Ok(answer.content_type("application/json").body(body))
 }
 
-async fn completed(api: &Api, job: &Job) -> Result<HttpResponse, ApiError> {
-    let outputs = api.platform.jobs.outputs(job.id).await?;
-    let mut links = Vec::with_capacity(outputs.len());
-    for output in outputs {
-        let url = match api.links {
-            Links::Gated => format!("{}/{}", api.polling_url(job.id), crate::files::name_of(&output.key)),
-            Links::Signed => api.platform.outputs.link(&output.key, api.link_lifetime).await?.to_string(),
-        };
-        links.push(Link { output, url });
+fn failed(job: Job) -> Result<HttpResponse, ApiError> {
+    let is_separate = job.request.delivery.separate_status;
+    let failure = job.failure.unwrap_or_else(|| Failure { reason: "the export failed".to_owned() });
+    if !is_separate {
+        return Err(ApiError::JobFailed(failure.issue()));
     }
-    let now = api.now();
-    let mut expires = job.expires_at.unwrap_or(now);
-    if api.links == Links::Signed {
-        api.metrics.links.inc_by(links.len() as u64);
-        // The links of this answer end before the files do; a later poll has new ones.
-        expires = expires.min(now + api.link_lifetime);
-    }
-    let body = manifest(job, links, api.links == Links::Gated);
-    Ok(HttpResponse::Ok()
-        .insert_header((header::EXPIRES, expires.http_date()))
-        .content_type("application/json")
-        .body(body))
+    let mut answer = outcome(StatusCode::OK, &failure.issue());
+    let state = HeaderValue::from_static("500 Internal Server Error");
+    answer.headers_mut().insert(EXPORT_STATUS, state);
+    Ok(answer)
 }

@@ -19,6 +19,10 @@ use crate::progress;
 /// The longest that a poll waits, whatever `Retry-After` says.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How many polls come quicker than `Retry-After` says: a small export is done long before a whole second is over, and no
+/// server minds a few.
+const QUICK_POLLS: u32 = 10;
+
 /// What an export brought.
 pub struct Exported {
     /// The kick-off URL.
@@ -42,6 +46,8 @@ pub struct Downloaded {
 #[derive(Deserialize)]
 struct Manifest {
     output: Vec<Item>,
+    #[serde(default)]
+    deleted: Vec<Item>,
     #[serde(default)]
     error: Vec<Item>,
 }
@@ -80,8 +86,10 @@ pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
 }
 
 async fn poll(client: &Client, polling: &str, bar: &ProgressBar) -> anyhow::Result<Manifest> {
+    let mut quick = (0..QUICK_POLLS).map(|_| Duration::from_millis(100));
     loop {
         let response = client.get(polling).header("Accept", "application/json").send().await?;
+        let asked = pause(&response);
         match response.status() {
             StatusCode::OK => return response.json().await.context("the manifest cannot be read"),
             StatusCode::ACCEPTED => {
@@ -91,27 +99,24 @@ async fn poll(client: &Client, polling: &str, bar: &ProgressBar) -> anyhow::Resu
                 let percent = words.split_once('%').and_then(|(percent, _)| percent.parse().ok()).unwrap_or(0);
                 bar.set_position(percent);
                 bar.set_prefix(words.split_once(": ").map_or(words, |(_, rest)| rest).to_owned());
-                sleep(pause(header(RETRY_AFTER.as_str()))).await;
+                sleep(quick.next().unwrap_or(asked)).await;
             }
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => sleep(Duration::from_secs(5)).await,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => sleep(asked).await,
             _ => return Err(refused("the export", response).await),
         }
     }
 }
 
-/// The server's word is an upper bound: a small export is done long before a whole second is over.
-fn pause(retry_after: &str) -> Duration {
-    match retry_after.parse() {
-        Ok(0 | 1) => Duration::from_millis(100),
-        Ok(seconds) => Duration::from_secs(seconds).min(LONGEST_PAUSE),
-        Err(_) => Duration::from_secs(1),
-    }
+/// How long the server asks to wait; a second when it does not say.
+fn pause(response: &Response) -> Duration {
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1)).min(LONGEST_PAUSE)
 }
 
 async fn download(client: &Client, manifest: Manifest, out: &Path) -> anyhow::Result<Vec<Downloaded>> {
     fs::create_dir_all(out).await.with_context(|| format!("cannot make the folder {}", out.display()))?;
     let mut files: Vec<Downloaded> = Vec::new();
-    let items = manifest.output.into_iter().chain(manifest.error);
+    let items = manifest.output.into_iter().chain(manifest.deleted).chain(manifest.error);
     for (number, Item { r#type, url, count }) in items.enumerate() {
         // The type is somebody else's text and becomes a part of a path.
         if !r#type.bytes().all(|byte| byte.is_ascii_alphanumeric()) {

@@ -145,7 +145,7 @@ fn print(exported: &Exported, out: &Path) {
         println!("  {name:<32} {:>9} {what}", file.lines);
     }
     println!("\nto do it again:");
-    println!("  curl -i '{}'", exported.kick_off);
+    println!("  curl -i -H 'Prefer: respond-async' '{}'", exported.kick_off);
     println!("  curl -i '{}'   # the Content-Location of the answer", exported.polling);
     if let Some(file) = exported.files.first() {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();

@@ -8,15 +8,32 @@
 //! changed after `_since`: then the client may never have been told of it. Those are claimed a second time, under another
 //! name, by what has joined; the first claim writes what changed, the second what did not, so that each is written once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use shared::fhir::{Issue, IssueCode, Reference, ResourceKey, ResourceType, Target, Unresolvable, json, references};
+use shared::export::Anchor;
+use shared::fhir::{
+    Attribution, Issue, IssueCode, Reference, ResourceId, ResourceKey, ResourceType, Target, Unresolvable, json,
+    references,
+};
 use shared::jobs::Digest;
 use shared::source::Stored;
 
+use crate::blocks::in_blocks;
 use crate::execute::{Frame, TaskError};
-use crate::listed::{missing, nested_list};
+use crate::listed::{account_for, missing, nested_list};
 use crate::parts::Parts;
+use crate::select::verdict;
+
+/// What other tasks of the job write, so that the walk leaves it to them.
+#[derive(Clone, Copy, Debug)]
+pub enum Elsewhere<'a> {
+    /// What this list names.
+    List(&'a ResourceId),
+    /// All resources of these types.
+    Types(&'static [ResourceType]),
+    /// Nothing.
+    Nothing,
+}
 
 /// A resource whose references are to be followed.
 pub struct Referrer {
@@ -31,21 +48,38 @@ pub struct Referrer {
 struct Wanted {
     key: ResourceKey,
     path: &'static str,
-    joined: bool,
+    claim: Claim,
+}
+
+/// Which of the two claims on a resource it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// The first, which writes what has changed. Whether the second is made as well at the same time.
+    First { with_second: bool },
+    /// The second, which writes what has not changed but hangs on what has joined.
+    Second,
 }
 
 /// The walk of one attempt.
 pub struct Closure<'a> {
     frame: &'a Frame<'a>,
+    elsewhere: Elsewhere<'a>,
     /// What this attempt has asked for already; spares the source and the store the question.
     seen: HashSet<Digest>,
     wanted: Vec<(Digest, Wanted)>,
-    problems: Vec<(Digest, Issue)>,
+    problems: Vec<(Digest, Problem)>,
+}
+
+/// A line for an error file.
+struct Problem {
+    issue: Issue,
+    /// The path of the reference that leads to nothing, when that is the problem.
+    missing: Option<&'static str>,
 }
 
 impl<'a> Closure<'a> {
-    pub fn new(frame: &'a Frame<'a>) -> Self {
-        Self { frame, seen: HashSet::new(), wanted: Vec::new(), problems: Vec::new() }
+    pub fn new(frame: &'a Frame<'a>, elsewhere: Elsewhere<'a>) -> Self {
+        Self { frame, elsewhere, seen: HashSet::new(), wanted: Vec::new(), problems: Vec::new() }
     }
 
     /// Whether resources of this type have references that the walk follows.
@@ -74,9 +108,9 @@ impl<'a> Closure<'a> {
         match text.and_then(|text| references(key.resource_type, text).map_err(|error| json::reason(&error))) {
             Ok(found) => found.iter().for_each(|(path, reference)| self.want(path, reference, *joined)),
             Err(reason) => {
-                let list = self.frame.request.list();
+                let anchor = &self.frame.request.anchor;
                 let text =
-                    format!("Group/{list}: the references of {key} cannot be read, so they are not followed: {reason}");
+                    format!("{anchor}: the references of {key} cannot be read, so they are not followed: {reason}");
                 self.problem(
                     &format!("unreadable {key}"),
                     Issue::warning(IssueCode::Structure, text).at(key.resource_type.name()),
@@ -89,37 +123,57 @@ impl<'a> Closure<'a> {
     pub fn want(&mut self, path: &'static str, reference: &Reference<'_>, joined: bool) {
         let key = match reference.target(&self.frame.worker.own_bases) {
             Ok(Target::Contained) => return,
-            Ok(Target::Local(key)) if key.resource_type == ResourceType::GROUP => {
-                if key.id != *self.frame.request.list() {
-                    self.problem(&format!("nested {path} {key}"), nested_list(self.frame, path, &key));
-                }
-                return;
-            }
             Ok(Target::Local(key)) => key,
             Err(why) => {
                 let issue = unresolvable(self.frame, path, reference.text(), why).at(path);
-                return self.problem(&format!("unresolvable {path} {why} {}", reference.text()), issue);
+                return self.missing(&format!("unresolvable {path} {why} {}", reference.text()), path, issue);
             }
         };
+        self.want_key(path, key, joined);
+    }
+
+    /// As [`Closure::want`], for a resource of this server.
+    pub fn want_key(&mut self, path: &'static str, key: ResourceKey, joined: bool) {
+        if key.resource_type == ResourceType::GROUP {
+            if !matches!(&self.frame.request.anchor, Anchor::Group(list) if *list == key.id) {
+                self.problem(&format!("nested {path} {key}"), nested_list(self.frame, path, &key));
+            }
+            return;
+        }
         // With a first name each resource is claimed once for what changed, with a second once for what joined.
         let name = key.to_string();
         if joined {
             let second = Digest::of(&format!("joined {name}"));
             if self.seen.insert(second) {
-                self.wanted.push((second, Wanted { key: key.clone(), path, joined: true }));
+                self.wanted.push((second, Wanted { key: key.clone(), path, claim: Claim::Second }));
             }
         }
         let first = Digest::of(&name);
         if self.seen.insert(first) {
-            self.wanted.push((first, Wanted { key, path, joined: false }));
+            self.wanted.push((first, Wanted { key, path, claim: Claim::First { with_second: joined } }));
         }
+    }
+
+    /// As [`Closure::want_key`], for a resource of which it is settled whether it has joined, whatever else leads to it.
+    pub fn want_settled(&mut self, path: &'static str, key: ResourceKey, joined: bool) {
+        let second = Digest::of(&format!("joined {key}"));
+        self.want_key(path, key, joined);
+        self.seen.insert(second);
     }
 
     /// A problem is told once a job, however many resources have it: it is claimed as a resource is.
     fn problem(&mut self, name: &str, issue: Issue) {
+        self.tell(name, Problem { issue, missing: None });
+    }
+
+    fn missing(&mut self, name: &str, path: &'static str, issue: Issue) {
+        self.tell(name, Problem { issue, missing: Some(path) });
+    }
+
+    fn tell(&mut self, name: &str, problem: Problem) {
         let digest = Digest::of(name);
         if self.seen.insert(digest) {
-            self.problems.push((digest, issue));
+            self.problems.push((digest, problem));
         }
     }
 
@@ -127,24 +181,23 @@ impl<'a> Closure<'a> {
     async fn report(&mut self, parts: &mut Parts<'_>) -> Result<(), TaskError> {
         let problems = std::mem::take(&mut self.problems);
         let mine = self.claim(problems).await?;
-        for issue in mine {
-            parts.problem(&issue).await?;
+        for Problem { issue, missing } in mine {
+            match missing {
+                Some(path) => parts.missing(path, &issue).await?,
+                None => parts.problem(&issue).await?,
+            }
         }
         Ok(())
     }
 
-    /// Fetches and writes what is wanted, is not listed, and is nobody else's; answers what of it leads further.
+    /// Fetches and writes what is wanted, is not written elsewhere, and is nobody else's; answers what of it leads further.
     async fn fetch(&mut self, parts: &mut Parts<'_>) -> Result<Vec<Referrer>, TaskError> {
         let frame = self.frame;
-        let request = frame.request;
-        let source = &frame.worker.platform.source;
         let mut wanted = std::mem::take(&mut self.wanted);
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<ResourceKey> = wanted.iter().map(|(_, wanted)| wanted.key.clone()).collect();
-        let listed = source.listed_among(frame.request.list(), frame.as_of, &keys).await?;
-        wanted.retain(|(_, wanted)| !listed.contains(&wanted.key));
+        self.leave_to_others(&mut wanted).await?;
         let mine = self.claim(wanted).await?;
 
         let mut further = Vec::new();
@@ -153,33 +206,93 @@ impl<'a> Closure<'a> {
             let mut keys: Vec<ResourceKey> = page.iter().map(|wanted| wanted.key.clone()).collect();
             keys.sort_unstable();
             keys.dedup();
-            let found = source.fetch(frame.as_of, &keys).await?;
-            let found: std::collections::HashMap<&ResourceKey, &Stored> =
+            let found = frame.worker.platform.source.fetch(frame.as_of, &keys).await?;
+            let in_blocks = self.written_in_blocks(&found).await?;
+            let found: HashMap<&ResourceKey, &Stored> =
                 found.iter().map(|stored| (&stored.resource.key, stored)).collect();
-            for Wanted { key, path, joined } in page {
-                match found.get(key) {
-                    Some(stored) => {
-                        self.write(stored, *joined, parts).await?;
-                        if Self::leads_further(key.resource_type) {
-                            let joined = *joined || (request.since.is_some() && request.is_new(stored.last_updated));
-                            further.push(Referrer { joined, stored: (*stored).clone() });
-                        }
-                    }
-                    None if *joined => {}
-                    None => parts.problem(&missing(frame, path, key)).await?,
+            for wanted in page {
+                let stored = found.get(&wanted.key).copied();
+                if !in_blocks.contains(&wanted.key) {
+                    self.write(wanted, stored, parts).await?;
                 }
+                further.extend(stored.and_then(|stored| self.referrer(wanted, stored)));
             }
         }
         Ok(further)
     }
 
-    async fn write(&self, stored: &Stored, joined: bool, parts: &mut Parts<'_>) -> Result<(), TaskError> {
-        let request = self.frame.request;
-        let resource_type = stored.resource.key.resource_type;
-        if request.writes(resource_type) && request.is_new(stored.last_updated) != joined {
-            parts.line(resource_type, &stored.resource.body).await?;
+    /// What of these is written with its patient, in an export that is organized so.
+    async fn written_in_blocks(&self, found: &[Stored]) -> Result<HashSet<ResourceKey>, TaskError> {
+        match self.elsewhere {
+            Elsewhere::List(list) if self.frame.request.delivery.organized_by_patient => {
+                in_blocks(self.frame, list, found).await
+            }
+            _ => Ok(HashSet::new()),
+        }
+    }
+
+    /// Drops what other tasks write.
+    async fn leave_to_others(&self, wanted: &mut Vec<(Digest, Wanted)>) -> Result<(), TaskError> {
+        match self.elsewhere {
+            // What there is of these types is left out once it is clear that it is there.
+            Elsewhere::Nothing | Elsewhere::Types(_) => {}
+            Elsewhere::List(list) => {
+                let keys: Vec<ResourceKey> = wanted.iter().map(|(_, wanted)| wanted.key.clone()).collect();
+                let listed = self.frame.worker.platform.source.listed_among(list, self.frame.as_of, &keys).await?;
+                wanted.retain(|(_, wanted)| !listed.contains_key(&wanted.key));
+            }
         }
         Ok(())
+    }
+
+    /// Writes a claimed resource if this claim is the one that does, or tells that there is none.
+    async fn write(
+        &self,
+        Wanted { key, path, claim }: &Wanted,
+        stored: Option<&Stored>,
+        parts: &mut Parts<'_>,
+    ) -> Result<(), TaskError> {
+        let selection = &self.frame.request.selection;
+        let is_member = *claim != Claim::Second && self.is_member(path, key);
+        let Some(stored) = stored else {
+            if *claim == Claim::Second {
+                return Ok(());
+            }
+            if is_member {
+                account_for(&mut parts.tally, None);
+            }
+            return parts.missing(path, &missing(self.frame, path, key)).await;
+        };
+        if matches!(self.elsewhere, Elsewhere::Types(types) if types.contains(&key.resource_type)) {
+            return Ok(());
+        }
+        let own = &self.frame.worker.own_bases;
+        if let Claim::First { with_second } = *claim
+            && is_member
+        {
+            account_for(&mut parts.tally, Some(verdict(selection, own, stored, with_second)));
+        }
+        let changed = selection.is_new(stored.last_updated);
+        if changed == (*claim != Claim::Second) && verdict(selection, own, stored, !changed).is_ok() {
+            parts.resource(&stored.resource).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is a member's Patient, which has to be accounted for.
+    fn is_member(&self, path: &str, key: &ResourceKey) -> bool {
+        match &self.frame.request.selection.patients {
+            Some(chosen) => key.resource_type == ResourceType::PATIENT && chosen.contains(&key.id),
+            None => path == Attribution::Entity.path(),
+        }
+    }
+
+    /// What leads on from a claimed resource.
+    fn referrer(&self, wanted: &Wanted, stored: &Stored) -> Option<Referrer> {
+        let selection = &self.frame.request.selection;
+        let changed = selection.since.is_some() && selection.is_new(stored.last_updated);
+        let joined = wanted.claim == Claim::Second || changed;
+        Self::leads_further(wanted.key.resource_type).then(|| Referrer { joined, stored: stored.clone() })
     }
 
     /// Those of the things named by digests that belong to this task.
@@ -195,8 +308,7 @@ impl<'a> Closure<'a> {
 
 /// The line for a reference that leads to no resource of this server (standards §5.9 to §5.13).
 pub fn unresolvable(frame: &Frame<'_>, path: &str, target: &str, why: Unresolvable) -> Issue {
-    let list = frame.request.list();
-    let text = format!("Group/{list}: {path} -> {target}: {why}");
+    let text = format!("{}: {path} -> {target}: {why}", frame.request.anchor);
     match why {
         // Somebody else's resource is no loss of this server's.
         Unresolvable::Foreign => Issue::information(IssueCode::NotSupported, text),

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use shared::dispatch;
-use shared::export::{Attempt, ExportRequest, Failure, JobId, JobState, Output, TaskKind, TaskNo, TaskRef};
+use shared::export::{Anchor, Attempt, ExportRequest, Failure, JobId, JobState, TaskKind, TaskNo, TaskRef, Written};
 use shared::fault::{Fault, FaultKind};
-use shared::fhir::Instant;
+use shared::fhir::{Instant, ResourceType};
 use shared::jobs::{Completion, Start, StartToken, Work};
 use shared::shutdown::Shutdown;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::Worker;
-use crate::{list, listed, plan};
+use crate::{blocks, chosen, deleted, list, listed, notices, plan, scan};
 
 /// How often a task is tried while a part of the system cannot be reached: with waits of up to a minute, for an hour.
 const OUTAGE_ATTEMPTS: u32 = 65;
@@ -190,20 +190,33 @@ async fn run(
         return plan::plan(worker, task, &work.request).await.map(|()| 0);
     };
     let frame = Frame { worker, task, attempt: work.attempt, request: &work.request, as_of, ended, hurry };
-    let outputs = match &work.kind {
-        TaskKind::Plan => return Err(TaskError::Stopped),
-        TaskKind::List => list::list(&frame).await?,
-        TaskKind::Listed(slice) => listed::listed(&frame, slice).await?,
+    let written = match (&work.kind, &work.request.anchor) {
+        (TaskKind::Notices, _) => notices::notices(&frame).await?,
+        (TaskKind::Deleted, _) => deleted::deleted(&frame).await?,
+        (TaskKind::Scan(slice), _) => scan::scan(&frame, slice).await?,
+        (TaskKind::List, Anchor::Group(id)) => list::list(&frame, id).await?,
+        (TaskKind::Listed(slice), Anchor::Group(id))
+            if work.request.delivery.organized_by_patient && slice.resource_type == ResourceType::PATIENT =>
+        {
+            blocks::blocks(&frame, id, slice).await?
+        }
+        (TaskKind::Listed(slice), Anchor::Group(id)) => listed::listed(&frame, id, slice).await?,
+        (TaskKind::Chosen, Anchor::Group(id)) => chosen::chosen(&frame, id).await?,
+        // A plan fixes the time, so it is never worked on with one; no plan makes a task of a list without a list.
+        (TaskKind::Plan | TaskKind::List | TaskKind::Listed(_) | TaskKind::Chosen, _) => {
+            return Err(TaskError::Stopped);
+        }
     };
-    complete(&frame, &outputs).await
+    complete(&frame, &written).await
 }
 
-async fn complete(frame: &Frame<'_>, outputs: &[Output]) -> Result<u64, TaskError> {
+async fn complete(frame: &Frame<'_>, written: &Written) -> Result<u64, TaskError> {
     let Frame { worker, task, attempt, .. } = *frame;
     let jobs = &worker.platform.jobs;
+    let outputs = &written.outputs;
     let now = worker.now();
     let (due, expires) = (now + worker.limits.unpublished_due, now + worker.limits.retention);
-    match jobs.complete(task, attempt, outputs, now, due, expires).await? {
+    match jobs.complete(task, attempt, written, now, due, expires).await? {
         Completion::Won { next, last } => {
             for output in outputs {
                 let name = output.key.resource_type.name();

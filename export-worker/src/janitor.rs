@@ -70,8 +70,9 @@ async fn look(worker: &Worker) -> Result<(), Fault> {
 /// Removes what attempts left behind that were killed or came second.
 async fn sweep(worker: &Worker, job: JobId) -> Result<(), Fault> {
     let outputs = &worker.platform.outputs;
+    let written = worker.platform.jobs.written(job).await?;
     let named: HashSet<OutputKey> =
-        worker.platform.jobs.outputs(job).await?.into_iter().map(|output| output.key).collect();
+        written.into_iter().flat_map(|written| written.outputs).map(|output| output.key).collect();
     outputs.abandon_uploads(job).await?;
     let litter: Vec<OutputKey> = outputs.list(job).await?.into_iter().filter(|key| !named.contains(key)).collect();
     outputs.remove(&litter).await?;

@@ -1,17 +1,27 @@
 //! The worker: takes tasks from the queue, walks the attribution list, writes the files, keeps the house clean.
 //!
-//! Reading order: `consume` takes deliveries, `execute` gives one attempt its frame, then the three kinds of task,
-//! `plan`, `list` and `listed`, which write through `parts` and follow references by `closure`; the `janitor`
+//! Reading order: `consume` takes deliveries, `execute` gives one attempt its frame, `plan` cuts the job. Of a list, `list`
+//! writes the Group, `listed` a slice of what it names, `blocks` the same patient by patient, `chosen` a few patients of it; `scan` writes a slice of all that
+//! there is of a type, `deleted` what is no longer there, `notices` what the kick-off passed over. They follow references by
+//! `closure`, ask `select` what is to be written, and write through `group` and `parts` into each `file`. The `janitor`
 //! publishes what is due and removes what has expired.
 
+mod blocks;
+mod chosen;
 mod closure;
 mod consume;
+mod deleted;
 mod execute;
+mod file;
+mod group;
 mod janitor;
 mod list;
 mod listed;
+mod notices;
 mod parts;
 mod plan;
+mod scan;
+mod select;
 
 use std::sync::Arc;
 use std::time::Duration;

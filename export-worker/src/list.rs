@@ -1,83 +1,63 @@
-//! The task of the Group itself: one line, streamed member by member, however long.
+//! The task of the Group itself: one line, and the account of its members.
 
-use shared::export::{Output, OutputKind};
-use shared::fhir::{Issue, IssueCode, Member, Resource, ResourceKey, ResourceType, Target, json};
-use shared::source::{ListHead, Stored};
+use shared::export::Written;
+use shared::fhir::{Issue, IssueCode, Member, ResourceId, ResourceKey, ResourceType, Target, json};
+use shared::source::ListHead;
 
-use crate::closure::{Closure, Referrer, unresolvable};
+use crate::closure::{Closure, Elsewhere, Referrer, unresolvable};
 use crate::execute::{Frame, TaskError};
+use crate::group::{self, GroupLine};
 use crate::parts::Parts;
+use crate::select::verdict;
 
 /// Writes the Group, reports the members that name nobody, and follows what its head refers to (T1, T5, T7).
-pub async fn list(frame: &Frame<'_>) -> Result<Vec<Output>, TaskError> {
+pub async fn list(frame: &Frame<'_>, id: &ResourceId) -> Result<Written, TaskError> {
     let mut parts = Parts::new(frame);
-    let walked = walk(frame, &mut parts).await;
+    let walked = walk(frame, id, &mut parts).await;
     parts.close(walked).await
 }
 
-async fn walk(frame: &Frame<'_>, parts: &mut Parts<'_>) -> Result<(), TaskError> {
-    let request = frame.request;
-    let id = request.list();
-    let Some(head) = frame.worker.platform.source.list(id, frame.as_of).await? else {
-        return Err(TaskError::GiveUp(format!("the attribution list Group/{id} is no longer there")));
-    };
-    let written = request.writes(ResourceType::GROUP) && request.is_new(head.last_updated);
-    if written {
-        parts.write(OutputKind::Output, ResourceType::GROUP, &head.before).await?;
+async fn walk(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Result<(), TaskError> {
+    let selection = &frame.request.selection;
+    let head = head(frame, id).await?;
+    let group = group::stored(id, &head);
+    let joined = selection.since.is_some() && selection.is_new(head.last_updated);
+    let is_written = verdict(selection, &frame.worker.own_bases, &group, false).is_ok();
+    let mut line = if is_written { GroupLine::whole(frame, id, &head) } else { None };
+    match &line {
+        Some(line) => line.begin(parts).await?,
+        None if is_written => parts.uncut(&group.resource).await?,
+        None => {}
     }
-    let joined = request.since.is_some() && request.is_new(head.last_updated);
-    let mut closure = Closure::new(frame);
-    members(frame, &head, Members { written, joined }, &mut closure, parts).await?;
-    if written {
-        parts.write(OutputKind::Output, ResourceType::GROUP, &head.after).await?;
-        parts.end_line(OutputKind::Output, ResourceType::GROUP).await?;
-    }
-    let body = [&head.before[..], &head.after[..]].concat().into();
-    let resource = Resource { key: ResourceKey::new(ResourceType::GROUP, id.clone()), body };
-    let referrer = Referrer { joined, stored: Stored { resource, last_updated: head.last_updated } };
-    closure.follow(vec![referrer], parts).await
-}
-
-/// What becomes of the members.
-#[derive(Clone, Copy)]
-struct Members {
-    /// Whether the Group is written.
-    written: bool,
-    /// Whether the Group has changed after `_since`.
-    joined: bool,
-}
-
-async fn members(
-    frame: &Frame<'_>,
-    head: &ListHead,
-    Members { written, joined }: Members,
-    closure: &mut Closure<'_>,
-    parts: &mut Parts<'_>,
-) -> Result<(), TaskError> {
-    let id = frame.request.list();
+    let mut closure = Closure::new(frame, Elsewhere::List(id));
+    let mut absolute = Vec::new();
     let mut from = 0;
     while from < head.members {
-        frame.check().await?;
-        let page = frame.worker.platform.source.members(id, frame.as_of, from, frame.worker.limits.page_ids).await?;
-        if page.is_empty() {
-            return Err(TaskError::GiveUp(format!(
-                "the attribution list Group/{id} has {} members, but only {from} can be read",
-                head.members
-            )));
-        }
+        let page = group::members(frame, id, &head, from).await?;
         for (number, member) in (from..).zip(&page) {
-            if written {
-                if number > 0 {
-                    parts.write(OutputKind::Output, ResourceType::GROUP, b",").await?;
-                }
-                parts.write(OutputKind::Output, ResourceType::GROUP, member).await?;
+            if let Some(line) = &mut line {
+                line.member(member, parts).await?;
             }
-            examine(frame, number, member, joined, closure, parts).await?;
+            examine(frame, number, member, &mut absolute, parts).await?;
         }
+        want_unlisted(frame, id, std::mem::take(&mut absolute), joined, &mut closure).await?;
         closure.follow(Vec::new(), parts).await?;
         from += page.len() as u64;
     }
-    Ok(())
+    if let Some(line) = line {
+        line.end(parts).await?;
+    }
+    if head.members == 0 {
+        let text = format!("Group/{id}: the list has no members, so nobody else is exported");
+        parts.problem(&Issue::information(IssueCode::Informational, text).at("Group.member")).await?;
+    }
+    closure.follow(vec![Referrer { joined, stored: group }], parts).await
+}
+
+/// The head of the list; the job fails when the list is gone.
+pub async fn head(frame: &Frame<'_>, id: &ResourceId) -> Result<ListHead, TaskError> {
+    let head = frame.worker.platform.source.list(id, frame.as_of).await?;
+    head.ok_or_else(|| TaskError::GiveUp(format!("the attribution list Group/{id} is no longer there")))
 }
 
 /// A member that names nobody is in no slice, so this is where it is accounted for.
@@ -85,48 +65,75 @@ async fn examine(
     frame: &Frame<'_>,
     number: u64,
     member: &[u8],
-    joined: bool,
-    closure: &mut Closure<'_>,
+    absolute: &mut Vec<(&'static str, ResourceKey)>,
     parts: &mut Parts<'_>,
 ) -> Result<(), TaskError> {
-    let list = frame.request.list();
+    let anchor = &frame.request.anchor;
+    parts.tally.entries += 1;
     let read = std::str::from_utf8(member).map_err(|error| error.to_string());
     let member = match read.and_then(|text| Member::read(text).map_err(|error| json::reason(&error))) {
         Ok(member) => member,
         Err(reason) => {
-            let issue = Issue::warning(
-                IssueCode::Structure,
-                format!("Group/{list}: member[{number}] cannot be read: {reason}"),
-            );
+            parts.tally.without_patient += 1;
+            let issue =
+                Issue::warning(IssueCode::Structure, format!("{anchor}: member[{number}] cannot be read: {reason}"));
             return parts.problem(&issue.at(format!("Group.member[{number}]"))).await;
         }
     };
+    parts.tally.inactive += u64::from(member.inactive);
+    parts.tally.without_patient += u64::from(!names_a_patient(frame, &member));
     if !member.has_entity() {
         let issue = Issue::warning(
             IssueCode::Required,
-            format!("Group/{list}: member[{number}] has no entity, so it names nobody"),
+            format!("{anchor}: member[{number}] has no entity, so it names nobody"),
         );
         parts.problem(&issue.at(format!("Group.member[{number}].entity"))).await?;
     }
     for (way, reference) in &member.references {
         let place = format!("member[{number}], {}", way.path());
-        let issue = match reference.target(&frame.worker.own_bases) {
-            // Whoever loaded the list may not have known this URL for the server's own, and then it is in no slice.
-            Ok(Target::Local(_)) if reference.is_absolute() => {
-                closure.want(way.path(), reference, joined);
-                continue;
-            }
-            Ok(Target::Local(_)) => continue,
+        let element = format!("Group.member[{number}]");
+        match reference.target(&frame.worker.own_bases) {
+            Ok(Target::Local(key)) if reference.is_absolute() => absolute.push((way.path(), key)),
+            Ok(Target::Local(_)) => {}
             Ok(Target::Contained) => {
-                let text = format!(
-                    "Group/{list}: {place} -> {}: it is contained in the Group and stays there",
-                    reference.text()
-                );
-                Issue::information(IssueCode::Informational, text)
+                let text =
+                    format!("{anchor}: {place} -> {}: it is contained in the Group and stays there", reference.text());
+                parts.problem(&Issue::information(IssueCode::Informational, text).at(element)).await?;
             }
-            Err(why) => unresolvable(frame, &place, reference.text(), why),
-        };
-        parts.problem(&issue.at(format!("Group.member[{number}]"))).await?;
+            Err(why) => {
+                let issue = unresolvable(frame, &place, reference.text(), why).at(element);
+                parts.missing(way.path(), &issue).await?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Whoever loaded the list may not have known an absolute URL for the server's own; then what it names is in no slice, and
+/// is wanted here.
+async fn want_unlisted(
+    frame: &Frame<'_>,
+    list: &ResourceId,
+    absolute: Vec<(&'static str, ResourceKey)>,
+    joined: bool,
+    closure: &mut Closure<'_>,
+) -> Result<(), TaskError> {
+    if absolute.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<ResourceKey> = absolute.iter().map(|(_, key)| key.clone()).collect();
+    let listed = frame.worker.platform.source.listed_among(list, frame.as_of, &keys).await?;
+    for (path, key) in absolute.into_iter().filter(|(_, key)| !listed.contains_key(key)) {
+        closure.want_key(path, key, joined);
+    }
+    Ok(())
+}
+
+/// Whether the entity of a member leads to a Patient of this server, be it there or not.
+fn names_a_patient(frame: &Frame<'_>, member: &Member<'_>) -> bool {
+    let Some((_, entity)) = member.references.first().filter(|_| member.has_entity()) else { return false };
+    match entity.target(&frame.worker.own_bases) {
+        Ok(Target::Local(key)) => key.resource_type == ResourceType::PATIENT,
+        Ok(Target::Contained) | Err(_) => false,
+    }
 }

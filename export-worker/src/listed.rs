@@ -1,91 +1,125 @@
 //! The task of a slice: the listed resources of one type, page by page, and what they refer to beyond the list.
 
-use shared::export::{Output, Slice};
-use shared::fhir::{Issue, IssueCode, ResourceKey, ResourceType};
-use shared::source::Listed;
+use std::collections::HashSet;
 
-use crate::closure::{Closure, Referrer};
+use shared::export::{Slice, Tally, Written};
+use shared::fhir::{Attribution, Issue, IssueCode, ResourceId, ResourceKey, ResourceType};
+use shared::source::{Listed, Stored};
+
+use crate::blocks::in_blocks;
+use crate::closure::{Closure, Elsewhere, Referrer};
 use crate::execute::{Frame, TaskError};
 use crate::parts::Parts;
+use crate::select::{LeftOut, verdict};
 
-/// Writes a slice.
-pub async fn listed(frame: &Frame<'_>, slice: &Slice) -> Result<Vec<Output>, TaskError> {
+/// Writes a slice of a list.
+pub async fn listed(frame: &Frame<'_>, list: &ResourceId, slice: &Slice) -> Result<Written, TaskError> {
     let mut parts = Parts::new(frame);
-    let walked = walk(frame, slice, &mut parts).await;
+    let walked = walk(frame, list, slice, &mut parts).await;
     parts.close(walked).await
 }
 
-async fn walk(frame: &Frame<'_>, slice: &Slice, parts: &mut Parts<'_>) -> Result<(), TaskError> {
-    let mut closure = Closure::new(frame);
-    let mut page = read(frame, slice.clone()).await?;
+async fn walk(frame: &Frame<'_>, list: &ResourceId, slice: &Slice, parts: &mut Parts<'_>) -> Result<(), TaskError> {
+    let mut closure = Closure::new(frame, Elsewhere::List(list));
+    let mut page = read(frame, list, slice.clone()).await?;
     while let Some(last) = page.last() {
         frame.check().await?;
         let rest = Slice { after: Some(last.id.clone()), ..slice.clone() };
         // The next page comes while this one is written: the source and the store work at the same time.
-        let (next, ()) =
-            tokio::try_join!(read(frame, rest), write(frame, slice.resource_type, page, &mut closure, parts))?;
+        let (next, ()) = tokio::try_join!(
+            read(frame, list, rest),
+            write(frame, list, slice.resource_type, page, &mut closure, parts)
+        )?;
         page = next;
     }
     Ok(())
 }
 
-async fn read(frame: &Frame<'_>, slice: Slice) -> Result<Vec<Listed>, TaskError> {
+/// The first page of a slice, empty at its end.
+pub async fn read(frame: &Frame<'_>, list: &ResourceId, slice: Slice) -> Result<Vec<Listed>, TaskError> {
     if slice.after.as_ref() == Some(&slice.through) {
         return Ok(Vec::new());
     }
     let worker = frame.worker;
-    Ok(worker.platform.source.listed(frame.request.list(), &slice, frame.as_of, worker.limits.page_ids).await?)
+    Ok(worker.platform.source.listed(list, &slice, frame.as_of, worker.limits.page_ids).await?)
+}
+
+/// What of a page is written with its patient, in an export that is organized so.
+async fn written_in_blocks(
+    frame: &Frame<'_>,
+    list: &ResourceId,
+    resource_type: ResourceType,
+    page: &[Listed],
+) -> Result<HashSet<ResourceKey>, TaskError> {
+    let may_be = matches!(resource_type, ResourceType::COVERAGE | ResourceType::RELATED_PERSON);
+    if !may_be || !frame.request.delivery.organized_by_patient {
+        return Ok(HashSet::new());
+    }
+    let stored: Vec<Stored> = page.iter().filter_map(|listed| listed.stored.clone()).collect();
+    in_blocks(frame, list, &stored).await
 }
 
 async fn write(
     frame: &Frame<'_>,
+    list: &ResourceId,
     resource_type: ResourceType,
     page: Vec<Listed>,
     closure: &mut Closure<'_>,
     parts: &mut Parts<'_>,
 ) -> Result<(), TaskError> {
-    let request = frame.request;
+    let selection = &frame.request.selection;
+    let in_blocks = written_in_blocks(frame, list, resource_type, &page).await?;
     let mut referrers = Vec::new();
     for Listed { id, named_by, listed_since, stored } in page {
         let key = ResourceKey::new(resource_type, id);
+        let is_member = resource_type == ResourceType::PATIENT && named_by == Attribution::Entity;
         if resource_type == ResourceType::GROUP {
             parts.problem(&nested_list(frame, named_by.path(), &key)).await?;
             continue;
         }
         let Some(stored) = stored else {
-            parts.problem(&missing(frame, named_by.path(), &key)).await?;
+            if is_member {
+                account_for(&mut parts.tally, None);
+            }
+            parts.missing(named_by.path(), &missing(frame, named_by.path(), &key)).await?;
             continue;
         };
         // Who has joined since the last export has never been told of, however old the resource is (standards §5.29).
-        let joined = request.since.is_some() && request.is_new(listed_since);
-        if request.writes(resource_type) && (joined || request.is_new(stored.last_updated)) {
-            parts.line(resource_type, &stored.resource.body).await?;
+        let joined = selection.since.is_some() && selection.is_new(listed_since);
+        let verdict = verdict(selection, &frame.worker.own_bases, &stored, joined);
+        if is_member {
+            account_for(&mut parts.tally, Some(verdict));
+        }
+        if verdict.is_ok() && !in_blocks.contains(&key) {
+            parts.resource(&stored.resource).await?;
         }
         if Closure::leads_further(resource_type) {
             // What has changed may lead to something that the client has never been told of, too.
-            let joined = joined || (request.since.is_some() && request.is_new(stored.last_updated));
+            let joined = joined || (selection.since.is_some() && selection.is_new(stored.last_updated));
             referrers.push(Referrer { joined, stored });
         }
     }
     closure.follow(referrers, parts).await
 }
 
+/// Counts what became of a member's Patient; `None` when there is none.
+pub fn account_for(tally: &mut Tally, verdict: Option<Result<(), LeftOut>>) {
+    tally.patients += 1;
+    match verdict {
+        None => tally.missing += 1,
+        Some(Ok(())) => tally.written += 1,
+        Some(Err(left_out)) => *tally.left_out.entry(left_out.name().to_owned()).or_default() += 1,
+    }
+}
+
 /// The line for a resource that is not there: which list, which path, which target (standards §5.14).
 pub fn missing(frame: &Frame<'_>, path: &str, target: &ResourceKey) -> Issue {
-    let list = frame.request.list();
-    Issue::warning(
-        IssueCode::NotFound,
-        format!("Group/{list}: {path} -> {target}: there is no such resource as of {}", frame.as_of),
-    )
-    .at(path)
+    let text = format!("{}: {path} -> {target}: there is no such resource as of {}", frame.request.anchor, frame.as_of);
+    Issue::warning(IssueCode::NotFound, text).at(path)
 }
 
 /// The line for a list inside a list. The profile has only Patients as entities; a list is exported by its own id.
 pub fn nested_list(frame: &Frame<'_>, path: &str, target: &ResourceKey) -> Issue {
-    let list = frame.request.list();
-    Issue::information(
-        IssueCode::NotSupported,
-        format!("Group/{list}: {path} -> {target}: another Group is not exported with this one"),
-    )
-    .at(path)
+    let text = format!("{}: {path} -> {target}: another Group is not exported with this one", frame.request.anchor);
+    Issue::information(IssueCode::NotSupported, text).at(path)
 }

@@ -2,112 +2,142 @@
 
 use std::collections::BTreeMap;
 
-use shared::export::{Output, OutputKey, OutputKind};
-use shared::fhir::{Issue, ResourceType};
-use shared::outputs::OutputWriter;
+use shared::export::{Output, OutputKey, OutputKind, Tally, Written};
+use shared::fhir::{Issue, IssueCode, Resource, ResourceType};
 
 use crate::execute::{Frame, TaskError};
+use crate::file::OpenFile;
+use crate::select;
+
+/// The type that stands in the name of a file of blocks, which holds several.
+const BLOCKS: ResourceType = ResourceType::BUNDLE;
 
 /// The files of an attempt. Call [`Parts::close`] whatever became of the walk: it finishes the files or gives them up.
 pub struct Parts<'a> {
     frame: &'a Frame<'a>,
-    open: BTreeMap<(ResourceType, bool), Open>,
+    open: BTreeMap<Slot, OpenFile>,
     finished: Vec<Output>,
+    /// What the walk has found of the members of the list.
+    pub tally: Tally,
 }
 
-struct Open {
-    key: OutputKey,
-    kind: OutputKind,
-    writer: Box<dyn OutputWriter>,
-    lines: u64,
-    bytes: u64,
-}
+/// A resource may itself be an OperationOutcome or a Bundle; it does not belong among the errors or deletions.
+type Slot = (ResourceType, OutputKind);
 
 impl<'a> Parts<'a> {
     pub fn new(frame: &'a Frame<'a>) -> Self {
-        Self { frame, open: BTreeMap::new(), finished: Vec::new() }
+        Self { frame, open: BTreeMap::new(), finished: Vec::new(), tally: Tally::default() }
     }
 
-    /// Writes one resource.
-    pub async fn line(&mut self, resource_type: ResourceType, body: &[u8]) -> Result<(), TaskError> {
-        self.write(OutputKind::Output, resource_type, body).await?;
-        self.end_line(OutputKind::Output, resource_type).await
+    /// Writes one resource, or what was asked for of it.
+    pub async fn resource(&mut self, resource: &Resource) -> Result<(), TaskError> {
+        let file = resource.key.resource_type;
+        match select::line(&self.frame.request.selection, resource) {
+            Some(line) => self.line(OutputKind::Output, file, &line).await,
+            None => self.uncut(resource).await,
+        }
+    }
+
+    /// Writes one line of a block, which stays in one file whatever its length; [`Parts::end_block`] ends it.
+    pub async fn line_in_block(&mut self, line: &[u8]) -> Result<(), TaskError> {
+        let open = self.open(OutputKind::Output, BLOCKS).await?;
+        open.write(line).await?;
+        Ok(open.end_line().await?)
+    }
+
+    /// The same for a resource, or what was asked for of it.
+    pub async fn resource_in_block(&mut self, resource: &Resource) -> Result<(), TaskError> {
+        match select::line(&self.frame.request.selection, resource) {
+            Some(line) => self.line_in_block(&line).await,
+            None => self.uncut(resource).await,
+        }
+    }
+
+    /// Ends a block, and the file with it when it has grown large enough.
+    pub async fn end_block(&mut self) -> Result<(), TaskError> {
+        self.finish_if_full(OutputKind::Output, BLOCKS).await
+    }
+
+    /// Tells that a resource cannot be cut down to what was asked for of it.
+    pub async fn uncut(&mut self, resource: &Resource) -> Result<(), TaskError> {
+        let key = &resource.key;
+        let text = format!(
+            "{}: {key} cannot be read, so the elements that were asked for cannot be taken out of it",
+            self.frame.request.anchor
+        );
+        self.problem(&Issue::warning(IssueCode::Structure, text).at(key.resource_type.name())).await
+    }
+
+    /// Writes one line.
+    pub async fn line(&mut self, kind: OutputKind, file: ResourceType, line: &[u8]) -> Result<(), TaskError> {
+        self.write(kind, file, line).await?;
+        self.end_line(kind, file).await
     }
 
     /// Writes one line of an error file.
     pub async fn problem(&mut self, issue: &Issue) -> Result<(), TaskError> {
-        let kind = OutputKind::Error;
-        self.write(kind, ResourceType::OPERATION_OUTCOME, issue.outcome().as_bytes()).await?;
-        self.end_line(kind, ResourceType::OPERATION_OUTCOME).await
+        self.line(OutputKind::Error, ResourceType::OPERATION_OUTCOME, issue.outcome().as_bytes()).await
+    }
+
+    /// Writes one line of an error file for a reference that leads to nothing, and counts it.
+    pub async fn missing(&mut self, path: &str, issue: &Issue) -> Result<(), TaskError> {
+        *self.tally.missing_references.entry(path.to_owned()).or_default() += 1;
+        self.problem(issue).await
     }
 
     /// Writes a piece of a line.
-    pub async fn write(
-        &mut self,
-        kind: OutputKind,
-        resource_type: ResourceType,
-        bytes: &[u8],
-    ) -> Result<(), TaskError> {
-        let open = self.open(kind, resource_type).await?;
-        open.bytes += bytes.len() as u64;
-        Ok(open.writer.write(bytes).await?)
+    pub async fn write(&mut self, kind: OutputKind, file: ResourceType, bytes: &[u8]) -> Result<(), TaskError> {
+        Ok(self.open(kind, file).await?.write(bytes).await?)
     }
 
     /// Ends a line, and the file with it when it has grown large enough.
-    pub async fn end_line(&mut self, kind: OutputKind, resource_type: ResourceType) -> Result<(), TaskError> {
-        let file_bytes = self.frame.worker.limits.file_bytes;
-        let open = self.open(kind, resource_type).await?;
-        open.writer.write(b"\n").await?;
-        open.bytes += 1;
-        open.lines += 1;
-        if open.bytes >= file_bytes
-            && let Some(full) = self.open.remove(&(resource_type, kind == OutputKind::Error))
-        {
-            self.finish(full).await?;
+    pub async fn end_line(&mut self, kind: OutputKind, file: ResourceType) -> Result<(), TaskError> {
+        self.open(kind, file).await?.end_line().await?;
+        self.finish_if_full(kind, file).await
+    }
+
+    async fn finish_if_full(&mut self, kind: OutputKind, file: ResourceType) -> Result<(), TaskError> {
+        let slot = (file, kind);
+        let is_full = self.open.get(&slot).is_some_and(|open| open.bytes() >= self.frame.worker.limits.file_bytes);
+        if is_full && let Some(full) = self.open.remove(&slot) {
+            self.finished.push(full.finish().await?);
         }
         Ok(())
     }
 
-    async fn open(&mut self, kind: OutputKind, resource_type: ResourceType) -> Result<&mut Open, TaskError> {
-        // A resource may itself be an OperationOutcome; it does not belong among the errors.
-        let slot = (resource_type, kind == OutputKind::Error);
+    async fn open(&mut self, kind: OutputKind, file: ResourceType) -> Result<&mut OpenFile, TaskError> {
+        let slot = (file, kind);
         if !self.open.contains_key(&slot) {
-            let key = self.next_key(resource_type);
-            let writer = self.frame.worker.platform.outputs.create(&key).await?;
-            self.open.insert(slot, Open { key, kind, writer, lines: 0, bytes: 0 });
+            let key = self.next_key(file);
+            let encoding = self.frame.request.delivery.encoding;
+            let writer = self.frame.worker.platform.outputs.create(&key, encoding).await?;
+            self.open.insert(slot, OpenFile::new(key, kind, encoding, writer));
         }
         Ok(self.open.get_mut(&slot).expect("it was put there a moment ago, if it was not there"))
     }
 
     fn next_key(&self, resource_type: ResourceType) -> OutputKey {
-        let names = self.finished.iter().map(|output| &output.key).chain(self.open.values().map(|open| &open.key));
+        let names = self.finished.iter().map(|output| &output.key).chain(self.open.values().map(OpenFile::key));
         let before = names.filter(|key| key.resource_type == resource_type).count();
         let number = u32::try_from(before).expect("a store takes no four billion files");
         let Frame { task, attempt, .. } = *self.frame;
         OutputKey { job: task.job, resource_type, task: task.task, attempt, number }
     }
 
-    async fn finish(&mut self, Open { key, kind, writer, lines, .. }: Open) -> Result<(), TaskError> {
-        let bytes = writer.finish().await?;
-        self.finished.push(Output { key, kind, lines, bytes });
-        Ok(())
-    }
-
     /// Finishes all files when the walk went well, and answers them; else gives them all up and answers the error.
-    pub async fn close(mut self, walked: Result<(), TaskError>) -> Result<Vec<Output>, TaskError> {
+    pub async fn close(mut self, walked: Result<(), TaskError>) -> Result<Written, TaskError> {
         let mut result = walked;
         while let Some((_, open)) = self.open.pop_first() {
             match result {
-                Ok(()) => result = self.finish(open).await,
-                Err(_) => {
-                    if let Err(fault) = open.writer.abort().await {
-                        tracing::info!(job.id = %open.key.job, task.no = %open.key.task, %fault, "an upload was not given up; the janitor removes it");
-                    }
-                }
+                Ok(()) => match open.finish().await {
+                    Ok(output) => self.finished.push(output),
+                    Err(fault) => result = Err(fault.into()),
+                },
+                Err(_) => open.abort().await,
             }
         }
         match result {
-            Ok(()) => Ok(self.finished),
+            Ok(()) => Ok(Written { outputs: self.finished, tally: self.tally }),
             Err(error) => {
                 let names: Vec<OutputKey> = self.finished.into_iter().map(|output| output.key).collect();
                 if let Err(fault) = self.frame.worker.platform.outputs.remove(&names).await {

@@ -1,28 +1,73 @@
-//! The first task of a job: fixes the transaction time and cuts the list.
+//! The first task of a job: fixes the transaction time and cuts the job into tasks.
 
-use shared::export::{ExportRequest, TaskKind, TaskRef};
+use std::collections::BTreeSet;
+
+use shared::export::{Anchor, ExportRequest, Slice, TaskKind, TaskRef};
+use shared::fhir::{Instant, ResourceId, ResourceType};
 use shared::jobs::Plan;
 use tracing::info;
 
 use crate::Worker;
 use crate::execute::TaskError;
+use crate::scan::IN_COMPARTMENTS;
 
 /// Plans a job and publishes the first tasks of it. An attempt that is interrupted leaves nothing behind: the plan is
 /// stored whole, with its transaction time, and the first one that is stored wins.
 pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Result<(), TaskError> {
-    let source = &worker.platform.source;
-    let list = request.list();
-    let transaction_time = source.transaction_time().await?;
-    let Some(head) = source.list(list, transaction_time).await? else {
-        return Err(TaskError::GiveUp(format!("the attribution list Group/{list} is no longer there")));
+    let transaction_time = worker.platform.source.transaction_time().await?;
+    let mut tasks = match (&request.anchor, &request.selection.patients) {
+        (Anchor::Group(list), None) => of_list(worker, list, transaction_time).await?,
+        (Anchor::Group(_), Some(_)) => vec![TaskKind::Chosen],
+        (Anchor::Patient, Some(patients)) => of_patients(worker, patients, transaction_time).await?,
+        (Anchor::Patient | Anchor::System, _) => of_all(worker, request, transaction_time).await?,
     };
-    let slices = source.cut(list, transaction_time, worker.limits.slice_ids).await?;
-    let tasks: Vec<TaskKind> =
-        std::iter::once(TaskKind::List).chain(slices.into_iter().map(TaskKind::Listed)).collect();
-    info!(job.id = %task.job, list = %list, members = head.members, tasks = tasks.len(), "planned job {}", task.job);
+    if request.selection.since.is_some() {
+        tasks.push(TaskKind::Deleted);
+    }
+    // A job has at least one task, also on a server that holds nothing.
+    if !request.notices.is_empty() || tasks.is_empty() {
+        tasks.push(TaskKind::Notices);
+    }
+    info!(job.id = %task.job, anchor = %request.anchor, tasks = tasks.len(), "planned job {}", task.job);
     let plan = Plan { transaction_time, tasks, window: worker.limits.window };
     let due = worker.now() + worker.limits.unpublished_due;
     let first = worker.platform.jobs.plan(task.job, &plan, due).await?;
     worker.publish_all(task.job, &first).await;
     Ok(())
+}
+
+/// The Group, then what it names.
+async fn of_list(worker: &Worker, list: &ResourceId, as_of: Instant) -> Result<Vec<TaskKind>, TaskError> {
+    let source = &worker.platform.source;
+    if source.list(list, as_of).await?.is_none() {
+        return Err(TaskError::GiveUp(format!("the attribution list Group/{list} is no longer there")));
+    }
+    let slices = source.cut(list, as_of, worker.limits.slice_ids).await?;
+    Ok(std::iter::once(TaskKind::List).chain(slices.into_iter().map(TaskKind::Listed)).collect())
+}
+
+/// All that there is of the types that are written.
+async fn of_all(worker: &Worker, request: &ExportRequest, as_of: Instant) -> Result<Vec<TaskKind>, TaskError> {
+    let types: Vec<ResourceType> = ResourceType::ATTRIBUTION
+        .into_iter()
+        .filter(|resource_type| request.selection.writes(*resource_type))
+        .collect();
+    let slices = worker.platform.source.cut_all(&types, as_of, worker.limits.slice_ids).await?;
+    Ok(slices.into_iter().map(TaskKind::Scan).collect())
+}
+
+/// What is in the compartments of some patients. There is no index by patient: their Coverages and RelatedPersons are
+/// found by reading all of them, whatever types are written, because something may hang on them.
+async fn of_patients(
+    worker: &Worker,
+    patients: &BTreeSet<ResourceId>,
+    as_of: Instant,
+) -> Result<Vec<TaskKind>, TaskError> {
+    let Some(last) = patients.last() else { return Ok(Vec::new()) };
+    let themselves =
+        Slice { resource_type: ResourceType::PATIENT, after: None, through: last.clone(), ids: patients.len() as u64 };
+    let others: Vec<ResourceType> =
+        IN_COMPARTMENTS.iter().copied().filter(|resource_type| *resource_type != ResourceType::PATIENT).collect();
+    let slices = worker.platform.source.cut_all(&others, as_of, worker.limits.slice_ids).await?;
+    Ok(std::iter::once(themselves).chain(slices).map(TaskKind::Scan).collect())
 }

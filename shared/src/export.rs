@@ -4,9 +4,11 @@
 mod job;
 mod output;
 mod request;
+mod tally;
 mod task;
 
 pub use job::{ClientId, Failure, Job, JobState, Progress};
-pub use output::{Output, OutputKey, OutputKind};
-pub use request::{Anchor, ExportRequest, Operation};
+pub use output::{Output, OutputKey, OutputKind, Written};
+pub use request::{Anchor, Delivery, Encoding, ExportRequest, Operation, Selection};
+pub use tally::Tally;
 pub use task::{Attempt, JobId, NotAJobId, Slice, TaskKind, TaskMessage, TaskNo, TaskRef};

@@ -4,6 +4,9 @@
 //! There is no model of the resources here: their JSON passes through as it was written, and only the fields that the
 //! walk follows are read.
 
+pub mod compartment;
+pub mod edit;
+mod elements;
 mod id;
 mod instant;
 pub mod json;
@@ -11,10 +14,14 @@ mod outcome;
 mod reference;
 mod resource;
 mod resource_type;
+pub mod search;
+mod summary;
 
+pub use elements::{Elements, UnknownElement};
 pub use id::{IllegalId, ResourceId, ResourceKey};
 pub use instant::{Instant, NotAnInstant};
 pub use outcome::{Issue, IssueCode, Severity};
 pub use reference::{OwnBases, Reference, Target, Unresolvable};
 pub use resource::{Attribution, Member, Resource, Unreadable, references};
 pub use resource_type::{ResourceType, UnknownType};
+pub use summary::{Summary, UnknownSummary, summarize};

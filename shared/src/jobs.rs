@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::export::{Attempt, ClientId, ExportRequest, Failure, Job, JobId, Output, TaskKind, TaskNo, TaskRef};
+use crate::export::{Attempt, ClientId, ExportRequest, Failure, Job, JobId, TaskKind, TaskNo, TaskRef, Written};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 
@@ -124,7 +124,7 @@ pub enum Completion {
 pub enum Chore {
     /// Publish these tasks: nobody has been heard of for too long. Their due times were pushed to the time given.
     Publish(Vec<TaskNo>),
-    /// The job has ended: remove its objects other than those that [`JobStore::outputs`] names, then call
+    /// The job has ended: remove its objects other than those that [`JobStore::written`] names, then call
     /// [`JobStore::swept`].
     Sweep,
     /// The job has expired: remove all its objects, then call [`JobStore::remove`].
@@ -146,6 +146,13 @@ impl Digest {
     }
 }
 
+impl fmt::Display for Digest {
+    /// As 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
 /// The record of all jobs.
 ///
 /// Times come in as arguments; the store has no clock. Fails with `Unavailable` or `Busy` when it cannot be asked now,
@@ -160,10 +167,15 @@ pub trait JobStore: Send + Sync + 'static {
     /// The job, in whatever state; `None` when it was never recorded or has been removed.
     async fn job(&self, job: JobId) -> Result<Option<Job>, Fault>;
 
-    /// The outputs of the done tasks of a job, by task number and in the order in which they were given.
+    /// What the done tasks of a job have left behind, in the order in which they were completed: what was there once stays
+    /// in its place. The plan leaves nothing behind and is not among them.
     ///
     /// Empty for a job that failed or was cancelled, and for one that is unknown.
-    async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault>;
+    async fn written(&self, job: JobId) -> Result<Vec<Written>, Fault>;
+
+    /// How many jobs of a client are alive. One that is being recorded at this moment may not count yet, nor one whose
+    /// recording was broken off.
+    async fn live_jobs(&self, client: &ClientId) -> Result<u64, Fault>;
 
     /// Tells that a task was published: pushes its due time to `due` if it is open and was never started.
     async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault>;
@@ -200,7 +212,7 @@ pub trait JobStore: Send + Sync + 'static {
     /// job is `Running`.
     async fn claim(&self, task: TaskRef, digests: &[Digest]) -> Result<Vec<bool>, Fault>;
 
-    /// Completes a task with the outputs of an attempt. The first attempt wins; a repeated call of the winner answers as
+    /// Completes a task with what an attempt has written. The first attempt wins; a repeated call of the winner answers as
     /// the first did, except that `next` may be `None`. `Lost` when the job has failed or was cancelled since.
     ///
     /// When it wins, the next unpublished task gets the due time `due`; when it was the last task, the job is `Completed`,
@@ -209,7 +221,7 @@ pub trait JobStore: Send + Sync + 'static {
         &self,
         task: TaskRef,
         attempt: Attempt,
-        outputs: &[Output],
+        written: &Written,
         now: Instant,
         due: Instant,
         expires: Instant,

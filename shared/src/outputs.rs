@@ -7,21 +7,43 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
-use crate::export::{JobId, OutputKey};
+use crate::export::{Encoding, JobId, OutputKey};
 use crate::fault::Fault;
+use crate::fhir::Instant;
+
+/// What a link is for: a signature covers the method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkMethod {
+    /// To download.
+    Get,
+    /// To ask for length, type and `ETag`.
+    Head,
+}
+
+/// A signed link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it leads.
+    pub url: Url,
+    /// When it ends.
+    pub expires_at: Instant,
+}
 
 /// A store of objects that clients can download from with a signed link.
 #[async_trait]
 pub trait OutputStore: Send + Sync + 'static {
     /// Begins an object. Nothing of it can be seen before [`OutputWriter::finish`], and nothing is sent for an object that
     /// stays empty and is dropped.
-    async fn create(&self, key: &OutputKey) -> Result<Box<dyn OutputWriter>, Fault>;
-
-    /// A link by which anybody can download the object for about `valid` from now, in whole seconds.
     ///
-    /// It answers with `Content-Type: application/fhir+ndjson`. The store is not asked: a link to an object that is not
-    /// there answers 404. Fails with `Unavailable` when there are no credentials to sign with.
-    async fn link(&self, key: &OutputKey, valid: Duration) -> Result<Url, Fault>;
+    /// The bytes that are written to it are in this encoding already, and are served with it as their `Content-Encoding`.
+    async fn create(&self, key: &OutputKey, encoding: Encoding) -> Result<Box<dyn OutputWriter>, Fault>;
+
+    /// A link by which anybody can download the object for about `valid` from now, in whole seconds, or for as long as the
+    /// credentials that sign it live, if that is shorter. It serves one method only, `GET` or `HEAD`.
+    ///
+    /// It answers with `Content-Type: application/fhir+ndjson`, knows `Range` and has an `ETag`. The store is not asked: a
+    /// link to an object that is not there answers 404. Fails with `Unavailable` when there are no credentials to sign with.
+    async fn link(&self, key: &OutputKey, method: LinkMethod, valid: Duration) -> Result<Link, Fault>;
 
     /// The names of the objects of a job. What lies there under a name that this system does not write is not listed.
     async fn list(&self, job: JobId) -> Result<Vec<OutputKey>, Fault>;

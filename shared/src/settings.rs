@@ -37,6 +37,16 @@ pub struct Settings {
     pub links: Links,
     /// `ATR_ACCESS`: who may call.
     pub access: Option<Access>,
+    /// `ATR_REQUIRE_HEADERS`: whether a kick-off must have `Prefer: respond-async` and an `Accept` that admits FHIR as JSON.
+    pub require_headers: bool,
+    /// `ATR_JOBS_PER_CLIENT`: how many living jobs a client may have; a kick-off beyond that is answered with 429.
+    pub jobs_per_client: u64,
+    /// `ATR_POLLS_PER_MINUTE`: how often a client may poll a job, for long; each replica of the API counts by itself.
+    pub polls_per_minute: u32,
+    /// `ATR_POLL_BURST`: how many polls of a job may come at once, before `ATR_POLLS_PER_MINUTE` holds.
+    pub poll_burst: u32,
+    /// `ATR_TOKEN_URL`: where clients get access tokens, as discovery tells them; empty when none are asked for.
+    pub token_url: String,
     /// `ATR_LINK_SECONDS`: how long a signed link in a manifest is good for; each poll signs new ones.
     pub link_seconds: u64,
     /// `ATR_RETENTION_SECONDS`: how long the files of a completed job, and the record of a failed one, are kept.
@@ -121,6 +131,11 @@ impl Default for Settings {
             namespace: "atr".to_owned(),
             links: Links::Signed,
             access: None,
+            require_headers: true,
+            jobs_per_client: 20,
+            polls_per_minute: 60,
+            poll_burst: 20,
+            token_url: String::new(),
             link_seconds: 3_600,
             retention_seconds: 86_400,
             slice_ids: 50_000,
@@ -187,6 +202,9 @@ impl Settings {
 
     fn check(&self) -> Result<(), WrongSetting> {
         let at_least_one = [
+            ("jobs_per_client", self.jobs_per_client),
+            ("polls_per_minute", u64::from(self.polls_per_minute)),
+            ("poll_burst", u64::from(self.poll_burst)),
             ("link_seconds", self.link_seconds),
             ("retention_seconds", self.retention_seconds),
             ("slice_ids", self.slice_ids),
@@ -218,7 +236,20 @@ impl Settings {
         {
             return Err(WrongSetting::of("namespace", "it is made of letters, digits, '-' and '_'"));
         }
+        self.token_endpoint()?;
         self.public_base().map(|_| ())
+    }
+
+    /// Where clients get access tokens; `None` when none are asked for.
+    pub fn token_endpoint(&self) -> Result<Option<Url>, WrongSetting> {
+        if self.token_url.is_empty() {
+            return Ok(None);
+        }
+        let url = Url::parse(&self.token_url).map_err(|error| WrongSetting::of("token_url", error))?;
+        if !matches!(url.scheme(), "http" | "https") || url.fragment().is_some() {
+            return Err(WrongSetting::of("token_url", "it must be http(s)://host/path, without a fragment"));
+        }
+        Ok(Some(url))
     }
 
     /// The FHIR base as clients see it, without a slash at the end. Without a setting, the listen address and `/fhir`.
@@ -247,7 +278,12 @@ fn describe(error: &ConfigError) -> String {
     let name_of = |key: &str| format!("ATR_{}", key.to_uppercase());
     match error {
         ConfigError::At { key: Some(key), .. } | ConfigError::Type { key: Some(key), .. } => {
-            let choices = [("links", "signed or gated"), ("access", "open"), ("log_format", "text or json")];
+            let choices = [
+                ("links", "signed or gated"),
+                ("access", "open"),
+                ("log_format", "text or json"),
+                ("require_headers", "true or false"),
+            ];
             let choice = choices.iter().find(|(name, _)| name == key);
             let what = choice.map_or("a whole number, not negative", |(_, words)| words);
             format!("wrong setting {}: it must be {what}", name_of(key))
@@ -287,11 +323,13 @@ mod tests {
             ("ATR_PERMITS", "7"),
             ("ATR_LINKS", "gated"),
             ("ATR_ACCESS", "open"),
+            ("ATR_REQUIRE_HEADERS", "false"),
             ("ATR_QUEUE_URL", "amqp://u:0123@h"),
             ("ATR_PUBLIC_URL", "https://api.example.org/r4/"),
         ])
         .expect("they are valid");
         assert_eq!((settings.permits, settings.links, settings.access), (7, Links::Gated, Some(Access::Open)));
+        assert!(!settings.require_headers);
         assert_eq!(settings.queue_url, "amqp://u:0123@h");
         assert_eq!(settings.public_base().map(String::from), Ok("https://api.example.org/r4".to_owned()));
     }
@@ -304,6 +342,8 @@ mod tests {
             ("ATR_LINKS", "loose", "ATR_LINKS"),
             ("ATR_PUBLIC_URL", "ftp://x", "ATR_PUBLIC_URL"),
             ("ATR_PUBLIC_URL", "not a url", "ATR_PUBLIC_URL"),
+            ("ATR_TOKEN_URL", "/token", "ATR_TOKEN_URL"),
+            ("ATR_TOKEN_URL", "ftp://x/token", "ATR_TOKEN_URL"),
             ("ATR_PREMITS", "7", "ATR_PREMITS"),
             ("ATR_NAMESPACE", "a b", "ATR_NAMESPACE"),
             ("ATR_PART_BYTES", "10", "ATR_PART_BYTES"),
@@ -312,6 +352,8 @@ mod tests {
             ("ATR_LINKS", "loose", "signed or gated"),
             ("ATR_WINDOW", "1.5", "whole number"),
             ("ATR_ACCESS", "yes", "ATR_ACCESS"),
+            ("ATR_REQUIRE_HEADERS", "perhaps", "true or false"),
+            ("ATR_POLL_BURST", "0", "ATR_POLL_BURST"),
         ] {
             let line = read(&[(name, value)]).expect_err(name);
             assert!(line.contains(part) && !line.contains('\n'), "{line}");

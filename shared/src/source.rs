@@ -7,14 +7,15 @@ pub mod files;
 pub mod folder;
 pub mod postgres;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::export::Slice;
 use crate::fault::Fault;
-use crate::fhir::{Attribution, Instant, Resource, ResourceId, ResourceKey};
+use crate::fhir::search::Query;
+use crate::fhir::{Attribution, Instant, Resource, ResourceId, ResourceKey, ResourceType};
 
 /// The head of an attribution list: the Group without its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +52,36 @@ pub struct Listed {
     pub stored: Option<Stored>,
 }
 
+/// A resource that is no longer there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// What was known of it last; a Group without its members.
+    pub resource: Resource,
+    /// When it was deleted.
+    pub at: Instant,
+}
+
+/// One version of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its number, from 1; a resource that is deleted and comes back goes on counting.
+    pub number: u64,
+    /// When it came to be: `meta.lastUpdated`.
+    pub from: Instant,
+    /// When it was superseded or deleted; `None` for the current one. It was deleted when the next version begins later,
+    /// or there is none.
+    pub to: Option<Instant>,
+    /// The resource, as it was written.
+    pub resource: Resource,
+}
+
 /// Where attribution lists and resources come from.
 ///
 /// Reads fail with `Unavailable` or `Busy` when the source cannot be asked now, with `Corrupt` when what it holds cannot
-/// be read. A list that is not there fails with `NotFound` in every verb but `list`.
+/// be read. A list that is not there fails with `NotFound` in every verb but `list` and `listed_between`.
+///
+/// A source without a past answers as though all had always been as it is: nothing was deleted, and each resource has one
+/// version.
 #[async_trait]
 pub trait ResourceSource: Send + Sync + 'static {
     /// A safe point in time, in whole milliseconds: whatever changes from now on, in transactions that have begun already
@@ -77,17 +104,67 @@ pub trait ResourceSource: Send + Sync + 'static {
     /// are large, none only when the slice has ended. To go on, ask for the same slice with `after` set to the last id.
     async fn listed(&self, list: &ResourceId, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Listed>, Fault>;
 
-    /// Those of `keys` that are in a slice of the list, so that their own task writes them.
+    /// Those of `keys` that are in a slice of the list, so that their own task writes them, each with the time since when
+    /// the list has named it without a break.
     async fn listed_among(
         &self,
         list: &ResourceId,
         as_of: Instant,
         keys: &[ResourceKey],
+    ) -> Result<HashMap<ResourceKey, Instant>, Fault>;
+
+    /// Those of `keys` that the list named at any time from `since` to `as_of`. A list that is not there named nothing.
+    async fn listed_between(
+        &self,
+        list: &ResourceId,
+        since: Instant,
+        as_of: Instant,
+        keys: &[ResourceKey],
     ) -> Result<HashSet<ResourceKey>, Fault>;
+
+    /// The members of a list whose entity is one of `patients`, by a reference to a Patient of this server: each with its
+    /// patient and as it was written, in the order of the list. A patient whom the list has twice comes twice, whoever is
+    /// asked for twice once.
+    async fn members_of(
+        &self,
+        list: &ResourceId,
+        as_of: Instant,
+        patients: &[ResourceId],
+    ) -> Result<Vec<(ResourceId, Bytes)>, Fault>;
+
+    /// Cuts all that there is of some types into slices of at most `size` ids (1 or more) of one type. Each id is in exactly
+    /// one slice. The types come in the order in which they are given, the slices of one type in the order of ids.
+    async fn cut_all(&self, types: &[ResourceType], as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault>;
+
+    /// The first resources of a slice of [`ResourceSource::cut_all`] in the byte order of their ids: at most `limit` (1 or
+    /// more), fewer when they are large, none only when the slice has ended. To go on, ask for the same slice with `after`
+    /// set to the last id. A Group comes without its members, as in [`ResourceSource::fetch`].
+    async fn scan(&self, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Stored>, Fault>;
+
+    /// The resources of some types that were deleted after `since` and at or before `as_of`, and are not there at `as_of`:
+    /// each once, with its last deletion, in the order of ([`Deleted::at`], key); at most `limit` (1 or more) behind `after`,
+    /// fewer when they are large, none only at the end.
+    async fn deleted(
+        &self,
+        types: &[ResourceType],
+        since: Instant,
+        as_of: Instant,
+        after: Option<&Deleted>,
+        limit: u32,
+    ) -> Result<Vec<Deleted>, Fault>;
 
     /// Those of `keys` that there are, in any order, each once. A Group comes without its members: with the text
     /// `before` + `after` of its head.
     async fn fetch(&self, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault>;
+
+    /// The versions of a resource that there are now, the newest first: at most `limit` (1 or more) of those numbered below
+    /// `before`, or of all. Fewer only at the end; none when there never was such a resource. A Group comes without its
+    /// members, which [`ResourceSource::members`] has as of the version's `from`.
+    async fn versions(&self, key: &ResourceKey, before: Option<u64>, limit: u32) -> Result<Vec<Version>, Fault>;
+
+    /// The attribution lists that a search for Groups finds now, in the byte order of their ids, without their members: at
+    /// most `limit` (1 or more) of those behind `after`. Fewer only at the end.
+    async fn find_lists(&self, query: &Query, after: Option<&ResourceId>, limit: u32) -> Result<Vec<Version>, Fault>;
 
     /// Succeeds when the source can be asked.
     async fn ready(&self) -> Result<(), Fault>;

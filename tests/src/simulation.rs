@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::clock::Clock;
-use shared::export::{Anchor, ClientId, ExportRequest, JobId, JobState, Operation, OutputKey, OutputKind};
+use shared::export::{Anchor, ClientId, ExportRequest, JobId, JobState, Operation, OutputKey, OutputKind, Tally};
 use shared::fhir::{Instant, OwnBases};
 use shared::jobs::memory::MemoryJobs;
 use shared::jobs::{JobStore, NewJob};
@@ -38,6 +38,9 @@ impl Clock for PausedClock {
         Instant::from_unix_millis(1_800_000_000_000) + self.0.elapsed()
     }
 }
+
+/// How a block begins in a file that is organized by patient, up to the patient.
+const HEADER: &str = r#"{"resourceType":"Parameters","parameter":[{"name":"header","valueReference":{"reference":""#;
 
 /// Seeds beyond the usual ones that have found something.
 const FAILED_ONCE: [u64; 1] = [1103];
@@ -113,14 +116,11 @@ async fn simulate(seed: u64, trouble: Trouble) -> Result<(), String> {
     };
 
     let id = JobId::random();
-    let request = ExportRequest {
-        anchor: Anchor::Group("g".parse().expect("it is an id")),
-        operation: Operation::Export,
-        url: String::new(),
-        types: None,
-        since: random.once_in(2).then(|| SINCE.parse().expect("it is an instant")),
-    };
-    let has_since = request.since.is_some();
+    let mut request =
+        ExportRequest::new(Anchor::Group("g".parse().expect("it is an id")), Operation::Export, String::new());
+    request.selection.since = random.once_in(2).then(|| SINCE.parse().expect("it is an instant"));
+    request.delivery.organized_by_patient = Random::new(!seed).once_in(3);
+    let has_since = request.selection.since.is_some();
     let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: clock.now() };
     jobs.create(&job, clock.now()).await.map_err(|fault| fault.to_string())?;
 
@@ -180,13 +180,8 @@ async fn a_cancelled_job_costs_a_page_more_at_most_and_its_files_go() {
     };
     let settings = Settings { page_ids: 1, permits: 2, file_bytes: 40, ..Settings::default() };
     let id = JobId::random();
-    let request = ExportRequest {
-        anchor: Anchor::Group("g".parse().expect("it is an id")),
-        operation: Operation::Export,
-        url: String::new(),
-        types: None,
-        since: None,
-    };
+    let request =
+        ExportRequest::new(Anchor::Group("g".parse().expect("it is an id")), Operation::Export, String::new());
     let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: clock.now() };
     platform.jobs.create(&job, clock.now()).await.expect("the store takes it");
     let (shutdown, worker) = start(&platform, &settings);
@@ -216,8 +211,9 @@ fn start(platform: &Platform, settings: &Settings) -> (Shutdown, JoinHandle<()>)
 
 /// Waits for the janitor to remove what no manifest names.
 async fn no_litter(jobs: &Arc<dyn JobStore>, store: &MemoryOutputs, job: JobId) -> Result<(), String> {
-    let named = jobs.outputs(job).await.map_err(|fault| fault.to_string())?.into_iter().map(|output| output.key);
-    let named: BTreeSet<OutputKey> = named.collect();
+    let written = jobs.written(job).await.map_err(|fault| fault.to_string())?;
+    let named: BTreeSet<OutputKey> =
+        written.into_iter().flat_map(|written| written.outputs).map(|output| output.key).collect();
     for _ in 0..1_000 {
         if store.names().into_iter().collect::<BTreeSet<_>>() == named {
             return Ok(());
@@ -230,7 +226,15 @@ async fn no_litter(jobs: &Arc<dyn JobStore>, store: &MemoryOutputs, job: JobId) 
 /// What the files say. Fails when a line stands twice or a file does not have the lines that it is said to have.
 async fn read(jobs: &Arc<dyn JobStore>, store: &MemoryOutputs, job: JobId) -> Result<Reached, String> {
     let mut reached = Reached { lines: BTreeMap::new(), missing: BTreeSet::new(), unresolvable: BTreeSet::new() };
-    for output in jobs.outputs(job).await.map_err(|fault| fault.to_string())? {
+    let written = jobs.written(job).await.map_err(|fault| fault.to_string())?;
+    let mut tally = Tally::default();
+    for written in &written {
+        tally += &written.tally;
+    }
+    if tally.patients != tally.written + tally.left_out.values().sum::<u64>() + tally.missing {
+        return Err(format!("not every member is accounted for: {tally:?}"));
+    }
+    for output in written.into_iter().flat_map(|written| written.outputs) {
         let content = String::from_utf8(store.read(&output.key)).map_err(|error| error.to_string())?;
         if content.lines().count() as u64 != output.lines
             || content.len() as u64 != output.bytes
@@ -238,17 +242,26 @@ async fn read(jobs: &Arc<dyn JobStore>, store: &MemoryOutputs, job: JobId) -> Re
         {
             return Err(format!("{} is not as long as the job says", output.key));
         }
+        let mut block = None;
         for line in content.lines() {
             match output.kind {
+                OutputKind::Output if line.starts_with(HEADER) => {
+                    block = Some(line[HEADER.len()..].trim_end_matches(['"', '}', ']']).to_owned());
+                }
                 OutputKind::Output => {
                     let key = key_of(line);
-                    if oracle::type_of(&key) != output.key.resource_type.name() {
+                    if let Some(patient) = &block {
+                        if key != *patient && !line.contains(&format!("{patient}\"")) {
+                            return Err(format!("{key} stands in the block of {patient} and does not refer to it"));
+                        }
+                    } else if oracle::type_of(&key) != output.key.resource_type.name() {
                         return Err(format!("{key} stands in a file of another type"));
                     }
                     if reached.lines.insert(key.clone(), line.to_owned()).is_some() {
                         return Err(format!("{key} stands twice"));
                     }
                 }
+                OutputKind::Deleted => return Err(format!("{line} is told to be deleted by a folder")),
                 OutputKind::Error => crate::harness::errors::read(line, &mut reached)?,
             }
         }

@@ -1,10 +1,15 @@
 //! Stories: what a client sees, over real HTTP, on real servers.
 
+mod answers;
 mod bad_input;
 mod content;
+mod discovery;
+mod files;
 mod golden;
+mod levels;
 mod lifecycle;
 mod processes;
+mod selection;
 mod since;
 
 /// A Patient with a number whose digits tell whether somebody has parsed it.

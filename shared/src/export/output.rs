@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, JobId, TaskNo};
+use super::{Attempt, JobId, Tally, TaskNo};
 use crate::fhir::ResourceType;
 
 /// The name of one object. Every attempt writes under names of its own, so that a slow twin of a task can never change
@@ -14,7 +14,8 @@ use crate::fhir::ResourceType;
 pub struct OutputKey {
     /// The job.
     pub job: JobId,
-    /// The type of the resources in it; `OperationOutcome` in an error file.
+    /// The type of the resources in it; `OperationOutcome` in an error file; `Bundle` in a file of deletions and in one that
+    /// is organized by patient, which holds several types.
     pub resource_type: ResourceType,
     /// The task that wrote it.
     pub task: TaskNo,
@@ -59,11 +60,13 @@ impl FromStr for OutputKey {
 }
 
 /// In which array of the manifest a file stands (standards §1.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
     /// `output`: resources.
     Output,
+    /// `deleted`: transaction Bundles.
+    Deleted,
     /// `error`: OperationOutcomes.
     Error,
 }
@@ -77,8 +80,21 @@ pub struct Output {
     pub kind: OutputKind,
     /// How many lines it has: one a resource.
     pub lines: u64,
-    /// Its length in bytes.
+    /// The length of its text in bytes, before any encoding.
     pub bytes: u64,
+    /// The length of the object in bytes.
+    pub stored_bytes: u64,
+    /// The SHA-256 of its text, before any encoding, as 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What an attempt that completes a task leaves behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Its files.
+    pub outputs: Vec<Output>,
+    /// What it found of the members of the list.
+    pub tally: Tally,
 }
 
 #[cfg(test)]

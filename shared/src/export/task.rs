@@ -95,12 +95,20 @@ impl fmt::Display for TaskRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// Fix the transaction time and cut the list into slices.
+    /// Fix the transaction time and cut the export into tasks.
     Plan,
+    /// Write what the kick-off passed over, a line each in an error file.
+    Notices,
+    /// Write what was deleted since `_since`.
+    Deleted,
     /// Write the Group itself and what its head refers to.
     List,
     /// Write a slice of the listed resources, and what they refer to beyond the list.
     Listed(Slice),
+    /// Write the chosen patients of a list: the Group cut down to their members, what these name, and what that refers to.
+    Chosen,
+    /// Write a slice of all that the server holds of a type.
+    Scan(Slice),
 }
 
 impl TaskKind {
@@ -109,15 +117,20 @@ impl TaskKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Plan => "plan",
+            Self::Notices => "notices",
+            Self::Deleted => "deleted",
             Self::List => "list",
             Self::Listed(_) => "listed",
+            Self::Chosen => "chosen",
+            Self::Scan(_) => "scan",
         }
     }
 }
 
-/// A run of the ids of one type that a list names: those greater than `after` and up to `through`, in byte order.
+/// A run of the ids of one type: those greater than `after` and up to `through`, in byte order.
 ///
-/// The slices of a list are disjoint and together hold every id that the list names.
+/// The slices of a list are disjoint and together hold every id that the list names; those of a scan hold every id that
+/// the server has of the type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// The type of the resources.
@@ -126,7 +139,7 @@ pub struct Slice {
     pub after: Option<ResourceId>,
     /// The last id.
     pub through: ResourceId,
-    /// How many ids there were when the list was cut.
+    /// How many ids there were when it was cut.
     pub ids: u64,
 }
 

@@ -66,7 +66,19 @@ pub struct Opened<'a> {
     pub after: &'a str,
 }
 
+impl Opened<'_> {
+    /// Whether members can stand between `before` and `after`. They cannot in a Group that has no `member`, for example
+    /// one of which `_elements` leaves it out: then `before` is all of it.
+    #[must_use]
+    pub fn has_place_for_members(&self) -> bool {
+        !self.after.is_empty()
+    }
+}
+
 /// Cuts a Group open at its `member` array. Fails when the text is no JSON object or `member` is no array.
+///
+/// The two parts of a head may be joined, edited as one text (`before` + `after` is a Group without members), and
+/// opened again here.
 pub fn open_group(json: &str) -> Result<Opened<'_>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Group<'a> {
@@ -91,6 +103,7 @@ pub fn open_group(json: &str) -> Result<Opened<'_>, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fhir::edit;
 
     #[test]
     fn a_pretty_text_becomes_one_line_and_its_values_stay() {
@@ -117,6 +130,28 @@ mod tests {
             assert_eq!(opened.members.len(), members, "{json}");
             assert_eq!(format!("{}{}{}", opened.before, opened.members.join(","), opened.after), json);
         }
+    }
+
+    #[test]
+    fn an_edited_head_of_a_group_is_opened_again_where_its_members_go() {
+        let whole = r#"{"resourceType":"Group","id":"g","member":[{"a":1.0},{"b":[2]}],"name":"n"}"#;
+        let opened = open_group(whole).expect("it is a Group");
+        let head = [opened.before, opened.after].concat();
+        let without_name = edit::without(&head, &["name"]).expect("the head is a JSON object");
+        let again = open_group(&without_name).expect("it is a Group");
+        assert!(again.has_place_for_members());
+        assert_eq!(
+            format!("{}{}{}", again.before, opened.members.join(","), again.after),
+            r#"{"resourceType":"Group","id":"g","member":[{"a":1.0},{"b":[2]}]}"#
+        );
+    }
+
+    #[test]
+    fn a_head_without_member_has_no_place_for_members() {
+        let head = edit::without(r#"{"id":"g","member":[],"name":"n"}"#, &["member"]).expect("it is a JSON object");
+        let opened = open_group(&head).expect("it is a Group");
+        assert!(!opened.has_place_for_members());
+        assert_eq!(opened.before, r#"{"id":"g","name":"n"}"#);
     }
 
     #[test]

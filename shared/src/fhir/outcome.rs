@@ -1,9 +1,9 @@
 //! The OperationOutcome: how FHIR says what went wrong.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How bad an issue is (R4 `issue-severity`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The request, or the resource, was not dealt with.
@@ -15,7 +15,7 @@ pub enum Severity {
 }
 
 /// What kind of issue it is (R4 `issue-type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IssueCode {
     /// The content does not have the shape that FHIR gives it.
@@ -46,10 +46,12 @@ pub enum IssueCode {
     TooLong,
     /// For the record.
     Informational,
+    /// It was there and is deleted.
+    Deleted,
 }
 
 /// One `OperationOutcome.issue`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
     /// How bad it is.
     pub severity: Severity,
@@ -58,7 +60,7 @@ pub struct Issue {
     /// A sentence that a person can act on.
     pub diagnostics: String,
     /// FHIRPaths of the elements, or names of the parameters, that it is about.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expression: Vec<String>,
 }
 

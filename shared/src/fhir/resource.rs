@@ -125,6 +125,8 @@ impl Attribution {
 pub struct Member<'a> {
     /// What it names, in the order in which it is written, the entity first.
     pub references: Vec<(Attribution, Reference<'a>)>,
+    /// `inactive`: no longer attributed.
+    pub inactive: bool,
 }
 
 impl<'a> Member<'a> {
@@ -143,6 +145,8 @@ impl<'a> Member<'a> {
             entity: Option<Reference<'a>>,
             #[serde(borrow, default)]
             extension: Vec<Extension<'a>>,
+            #[serde(default)]
+            inactive: Option<bool>,
         }
         let element: Element<'a> = json::object(json)?;
         let named = element.extension.into_iter().filter_map(|extension| {
@@ -151,6 +155,7 @@ impl<'a> Member<'a> {
         });
         Ok(Self {
             references: element.entity.map(|entity| (Attribution::Entity, entity)).into_iter().chain(named).collect(),
+            inactive: element.inactive.unwrap_or_default(),
         })
     }
 

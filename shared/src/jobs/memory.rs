@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
-use crate::export::{Attempt, Failure, Job, JobId, JobState, Output, Progress, TaskKind, TaskNo, TaskRef};
+use crate::export::{Attempt, ClientId, Failure, Job, JobId, JobState, Progress, TaskKind, TaskNo, TaskRef, Written};
 use crate::fault::Fault;
 use crate::fhir::Instant;
 
@@ -47,8 +47,14 @@ impl JobStore for MemoryJobs {
         Ok(self.with(job, None, |record| Some(record.job.clone())))
     }
 
-    async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault> {
-        Ok(self.with(job, Vec::new(), |record| record.outputs()))
+    async fn written(&self, job: JobId) -> Result<Vec<Written>, Fault> {
+        Ok(self.with(job, Vec::new(), |record| record.written()))
+    }
+
+    async fn live_jobs(&self, client: &ClientId) -> Result<u64, Fault> {
+        let records = self.records();
+        let alive = records.values().filter(|record| record.job.client == *client && record.job.state.is_alive());
+        Ok(alive.count() as u64)
     }
 
     async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault> {
@@ -84,13 +90,13 @@ impl JobStore for MemoryJobs {
         &self,
         task: TaskRef,
         attempt: Attempt,
-        outputs: &[Output],
+        written: &Written,
         now: Instant,
         due: Instant,
         expires: Instant,
     ) -> Result<Completion, Fault> {
         Ok(self
-            .with(task.job, Completion::Lost, |record| record.complete(task.task, attempt, outputs, now, due, expires)))
+            .with(task.job, Completion::Lost, |record| record.complete(task.task, attempt, written, now, due, expires)))
     }
 
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
@@ -140,6 +146,8 @@ struct Record {
     job: Job,
     /// By number; only the plan before the job is cut.
     tasks: Vec<Task>,
+    /// What the done tasks have left behind, in the order in which they were completed.
+    written: Vec<Written>,
     claims: BTreeMap<Digest, TaskNo>,
     /// Set with the end of the job.
     end: Option<End>,
@@ -158,8 +166,8 @@ struct Task {
     token: Option<StartToken>,
     /// Until when an attempt that has not been given back may be at work.
     kept: Option<Instant>,
-    /// The attempt that won, and what it wrote.
-    done: Option<(Attempt, Vec<Output>)>,
+    /// The attempt that won.
+    done: Option<Attempt>,
 }
 
 #[derive(Debug)]
@@ -195,6 +203,7 @@ impl Record {
                 failure: None,
             },
             tasks: vec![Task { due: Some(due), ..Task::new(TaskKind::Plan) }],
+            written: Vec::new(),
             claims: BTreeMap::new(),
             end: None,
         }
@@ -213,11 +222,11 @@ impl Record {
         (0..).map(TaskNo).zip(&mut self.tasks).filter(|(_, task)| task.due.is_some())
     }
 
-    fn outputs(&self) -> Vec<Output> {
-        if matches!(self.job.state, JobState::Failed | JobState::Cancelled) {
-            return Vec::new();
+    fn written(&self) -> Vec<Written> {
+        match self.job.state {
+            JobState::Running | JobState::Completed => self.written.clone(),
+            JobState::Accepted | JobState::Failed | JobState::Cancelled => Vec::new(),
         }
-        self.tasks.iter().filter_map(|task| task.done.as_ref()).flat_map(|(_, outputs)| outputs).cloned().collect()
     }
 
     fn published(&mut self, task: TaskNo, due: Instant) {
@@ -280,7 +289,7 @@ impl Record {
         &mut self,
         no: TaskNo,
         attempt: Attempt,
-        outputs: &[Output],
+        written: &Written,
         now: Instant,
         due: Instant,
         expires: Instant,
@@ -290,15 +299,16 @@ impl Record {
         }
         let last = self.end.as_ref().is_some_and(|end| end.last == Some(no));
         let Some(task) = self.task(no) else { return Completion::Lost };
-        match &task.done {
-            Some((winner, _)) if *winner == attempt => return Completion::Won { next: None, last },
+        match task.done {
+            Some(winner) if winner == attempt => return Completion::Won { next: None, last },
             None if task.due.is_some() => {}
             _ => return Completion::Lost,
         }
         task.due = None;
-        task.done = Some((attempt, outputs.to_vec()));
+        task.done = Some(attempt);
+        self.written.push(written.clone());
         self.job.progress.done += 1;
-        self.job.progress.lines += outputs.iter().map(|output| output.lines).sum::<u64>();
+        self.job.progress.lines += written.outputs.iter().map(|output| output.lines).sum::<u64>();
 
         // Tasks open in the order of their numbers, so that the next one is the first of which nothing was heard.
         let untouched = |(_, task): &(TaskNo, &mut Task)| task.due.is_none() && task.done.is_none();

@@ -1,9 +1,11 @@
 //! The job store on Redis: what production runs on. [`super::memory`] says the same in plain lines.
 //!
 //! Each change of a job is one Lua script over keys of that job (`redis/*.lua`, their names in `keys`); `index` is the
-//! list of due work over all jobs, `claims` the part with many keys, `record` and `faults` say what values and errors mean.
+//! list of due work over all jobs, `clients` the live jobs of each client, `claims` the part with many keys, `record` and
+//! `faults` say what values and errors mean.
 
 mod claims;
+mod clients;
 mod faults;
 mod index;
 mod keys;
@@ -21,10 +23,10 @@ use async_trait::async_trait;
 
 use self::faults::fault;
 use self::keys::{Keys, buckets};
-use self::record::{fields_of, job_of, json, outputs_of, parsed, unreadable};
+use self::record::{fields_of, job_of, json, parsed, unreadable, written_of};
 use self::scripts::Scripts;
 use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
-use crate::export::{Attempt, Failure, Job, JobId, Output, TaskKind, TaskNo, TaskRef};
+use crate::export::{Attempt, ClientId, Failure, Job, JobId, TaskKind, TaskNo, TaskRef, Written};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 
@@ -113,9 +115,11 @@ impl JobStore for RedisJobs {
             create.arg(field).arg(value);
         }
         self.enlist(job.id, due).await?;
+        self.join(job.id, &job.client).await?;
         self.call::<()>(&create, "record job", job.id).await?;
-        // A janitor that found no record yet may have taken the job out of the index.
-        self.enlist(job.id, due).await
+        // Somebody who found no record yet may have taken the job out of the index, or from those of its client.
+        self.enlist(job.id, due).await?;
+        self.join(job.id, &job.client).await
     }
 
     async fn job(&self, job: JobId) -> Result<Option<Job>, Fault> {
@@ -125,19 +129,21 @@ impl JobStore for RedisJobs {
         job_of(job, &fields)
     }
 
-    async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault> {
+    async fn written(&self, job: JobId) -> Result<Vec<Written>, Fault> {
         let keys = self.keys(job);
         let mut commands = ::redis::pipe();
-        // The state is read last: outputs that were there before the job failed count for nothing.
-        commands.hgetall(keys.done()).hget(keys.job(), "state");
-        let (mut done, state): (Vec<(u32, String)>, Option<String>) =
-            self.send(&commands, "read outputs of job", job).await?;
-        if !matches!(state.as_deref(), Some("running" | "completed")) {
-            return Ok(Vec::new());
+        // The state is read last: what was there before the job failed counts for nothing.
+        commands.hvals(keys.done()).hget(keys.job(), "state");
+        let (done, state): (Vec<String>, Option<String>) =
+            self.send(&commands, "read what was written for job", job).await?;
+        match state.as_deref() {
+            Some("running" | "completed") => written_of(job, &done),
+            _ => Ok(Vec::new()),
         }
-        done.sort_unstable_by_key(|(task, _)| *task);
-        let outputs = done.iter().map(|(_, outputs)| outputs_of(job, outputs)).collect::<Result<Vec<_>, _>>()?;
-        Ok(outputs.into_iter().flatten().collect())
+    }
+
+    async fn live_jobs(&self, client: &ClientId) -> Result<u64, Fault> {
+        self.count_live(client).await
     }
 
     async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault> {
@@ -221,7 +227,7 @@ impl JobStore for RedisJobs {
         &self,
         task: TaskRef,
         attempt: Attempt,
-        outputs: &[Output],
+        written: &Written,
         now: Instant,
         due: Instant,
         expires: Instant,
@@ -230,8 +236,8 @@ impl JobStore for RedisJobs {
         for key in self.keys(task.job).all() {
             complete.key(key);
         }
-        let lines: u64 = outputs.iter().map(|output| output.lines).sum();
-        complete.arg(task.task.0).arg(attempt.0).arg(json(&outputs)).arg(lines);
+        let lines: u64 = written.outputs.iter().map(|output| output.lines).sum();
+        complete.arg(task.task.0).arg(attempt.0).arg(json(written)).arg(lines);
         complete.arg(now.unix_micros()).arg(due.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
         let (won, next, last): (bool, u32, bool) = self.call(&complete, "complete task", task).await?;
         if !won {
@@ -300,9 +306,10 @@ impl JobStore for RedisJobs {
     }
 
     async fn remove(&self, job: JobId) -> Result<(), Fault> {
-        // The claims first, because the record knows how many buckets there are; the index last, so that a crash in
-        // between is found by the janitor.
+        // The claims and the client first, because the record knows how many buckets there are and who it is; the index
+        // last, so that a crash in between is found by the janitor.
         self.forget_claims(job).await?;
+        self.leave(job).await?;
         let mut commands = ::redis::pipe();
         commands.unlink(&self.keys(job).all()[..]).ignore().zrem(self.index(), job.to_string()).ignore();
         self.send(&commands, "remove job", job).await

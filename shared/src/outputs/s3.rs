@@ -28,15 +28,14 @@ use aws_sdk_s3::config::{
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use tokio::time::timeout;
-use url::Url;
 
 use self::address::is_name;
 pub use self::address::{Checksums, NotAnS3Address, S3Address};
 use self::bucket::Bucket;
 use self::links::Links;
 use self::writer::Writer;
-use super::{OutputStore, OutputWriter};
-use crate::export::{JobId, OutputKey};
+use super::{Link, LinkMethod, OutputStore, OutputWriter};
+use crate::export::{Encoding, JobId, OutputKey};
 use crate::fault::{Fault, FaultKind};
 
 /// The smallest part that S3 takes, but for the last of an object.
@@ -225,13 +224,12 @@ fn store_config(common: &SdkConfig, address: &S3Address, settings: &S3Settings) 
 
 #[async_trait]
 impl OutputStore for S3Outputs {
-    async fn create(&self, key: &OutputKey) -> Result<Box<dyn OutputWriter>, Fault> {
-        let S3Settings { part_bytes, uploads_at_once, .. } = self.settings;
-        Ok(Box::new(Writer::new(Arc::clone(&self.bucket), self.object(key), part_bytes, uploads_at_once)))
+    async fn create(&self, key: &OutputKey, encoding: Encoding) -> Result<Box<dyn OutputWriter>, Fault> {
+        Ok(Box::new(Writer::new(Arc::clone(&self.bucket), self.object(key), encoding, &self.settings)))
     }
 
-    async fn link(&self, key: &OutputKey, valid: Duration) -> Result<Url, Fault> {
-        self.links.sign(&self.object(key), valid).await
+    async fn link(&self, key: &OutputKey, method: LinkMethod, valid: Duration) -> Result<Link, Fault> {
+        self.links.sign(&self.object(key), method, valid).await
     }
 
     async fn list(&self, job: JobId) -> Result<Vec<OutputKey>, Fault> {

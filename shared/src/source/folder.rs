@@ -3,7 +3,7 @@
 //! The files are read once. A folder has no history, so what it holds is held to have been so at any time; `as_of`
 //! changes nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::files::{self, BadLine, Found};
-use super::{ListHead, Listed, ResourceSource, Stored};
+use super::{Deleted, ListHead, Listed, ResourceSource, Stored, Version};
 use crate::clock::Clock;
 use crate::export::Slice;
 use crate::fault::{Fault, FaultKind};
+use crate::fhir::search::{Query, value_at};
 use crate::fhir::{
     Attribution, Instant, Member, OwnBases, Resource, ResourceId, ResourceKey, ResourceType, Target, json,
 };
@@ -34,8 +35,13 @@ pub struct FolderSource {
 struct List {
     head: ListHead,
     members: Vec<Bytes>,
+    /// The ordinals of the members whose entity is a Patient.
+    patients: HashMap<ResourceId, Vec<usize>>,
     named: BTreeMap<ResourceType, ById<Attribution>>,
 }
+
+/// The number of the version that a folder holds of a resource.
+const ONLY_VERSION: u64 = 1;
 
 impl FolderSource {
     /// Reads all the files of a folder, or one file; what could not be read comes back beside the source. The last
@@ -103,10 +109,14 @@ impl List {
         let text = std::str::from_utf8(&group.body).map_err(|_| unreadable("it is not UTF-8 text"))?;
         let opened = json::open_group(text).map_err(|error| unreadable(&json::reason(&error)))?;
         let mut named: BTreeMap<ResourceType, ById<Attribution>> = BTreeMap::new();
-        for member in &opened.members {
+        let mut patients: HashMap<ResourceId, Vec<usize>> = HashMap::new();
+        for (ordinal, member) in opened.members.iter().enumerate() {
             let member = Member::read(member).map_err(|error| unreadable(&json::reason(&error)))?;
             for (way, reference) in &member.references {
                 let Ok(Target::Local(key)) = reference.target(own) else { continue };
+                if *way == Attribution::Entity && key.resource_type == ResourceType::PATIENT {
+                    patients.entry(key.id.clone()).or_default().push(ordinal);
+                }
                 if key != group.key {
                     let named_by = named.entry(key.resource_type).or_default().entry(key.id).or_insert(*way);
                     *named_by = (*named_by).min(*way);
@@ -122,7 +132,11 @@ impl List {
             after: if opened.after.is_empty() { Bytes::new() } else { part(opened.after) },
             members: members.len() as u64,
         };
-        Ok(Self { head, members, named })
+        Ok(Self { head, members, patients, named })
+    }
+
+    fn names(&self, key: &ResourceKey) -> bool {
+        self.named.get(&key.resource_type).is_some_and(|ids| ids.contains_key(&key.id))
     }
 }
 
@@ -149,30 +163,14 @@ impl ResourceSource for FolderSource {
     }
 
     async fn cut(&self, list: &ResourceId, _: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
-        let mut slices = Vec::new();
-        for (resource_type, ids) in &self.list_named(list)?.named {
-            let ids: Vec<&ResourceId> = ids.keys().collect();
-            let mut after = None;
-            for run in ids.chunks(size) {
-                let through = (*run.last().expect("a chunk is never empty")).clone();
-                let (resource_type, ids) = (*resource_type, run.len() as u64);
-                slices.push(Slice { resource_type, after: after.replace(through.clone()), through, ids });
-            }
-        }
-        Ok(slices)
+        let named = &self.list_named(list)?.named;
+        Ok(named.iter().flat_map(|(resource_type, ids)| slices(*resource_type, ids, size)).collect())
     }
 
     async fn listed(&self, list: &ResourceId, slice: &Slice, _: Instant, limit: u32) -> Result<Vec<Listed>, Fault> {
         let list = self.list_named(list)?;
-        let (Some(ids), true) =
-            (list.named.get(&slice.resource_type), slice.after.as_ref().is_none_or(|after| *after < slice.through))
-        else {
-            return Ok(Vec::new());
-        };
-        let after = slice.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let page = ids.range::<ResourceId, _>((after, Bound::Included(&slice.through))).take(limit as usize);
-        let listed = page.map(|(id, named_by)| Listed {
+        let page = list.named.get(&slice.resource_type).into_iter().flat_map(|ids| range(ids, slice));
+        let listed = page.take(limit as usize).map(|(id, named_by)| Listed {
             id: id.clone(),
             named_by: *named_by,
             listed_since: list.head.last_updated,
@@ -186,10 +184,9 @@ impl ResourceSource for FolderSource {
         list: &ResourceId,
         _: Instant,
         keys: &[ResourceKey],
-    ) -> Result<HashSet<ResourceKey>, Fault> {
-        let named = &self.list_named(list)?.named;
-        let is_named = |key: &&ResourceKey| named.get(&key.resource_type).is_some_and(|ids| ids.contains_key(&key.id));
-        Ok(keys.iter().filter(is_named).cloned().collect())
+    ) -> Result<HashMap<ResourceKey, Instant>, Fault> {
+        let list = self.list_named(list)?;
+        Ok(keys.iter().filter(|key| list.names(key)).map(|key| (key.clone(), list.head.last_updated)).collect())
     }
 
     async fn fetch(&self, _: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {
@@ -197,9 +194,97 @@ impl ResourceSource for FolderSource {
         Ok(distinct.into_iter().filter_map(|key| self.stored(key)).cloned().collect())
     }
 
+    async fn listed_between(
+        &self,
+        list: &ResourceId,
+        _: Instant,
+        _: Instant,
+        keys: &[ResourceKey],
+    ) -> Result<HashSet<ResourceKey>, Fault> {
+        let Some(list) = self.lists.get(list) else { return Ok(HashSet::new()) };
+        Ok(keys.iter().filter(|key| list.names(key)).cloned().collect())
+    }
+
+    async fn members_of(
+        &self,
+        list: &ResourceId,
+        _: Instant,
+        patients: &[ResourceId],
+    ) -> Result<Vec<(ResourceId, Bytes)>, Fault> {
+        let list = self.list_named(list)?;
+        let distinct: HashSet<&ResourceId> = patients.iter().collect();
+        let of = |patient| list.patients.get(patient).into_iter().flatten().map(move |ordinal| (*ordinal, patient));
+        let mut found: Vec<(usize, &ResourceId)> = distinct.into_iter().flat_map(of).collect();
+        found.sort_unstable();
+        let member = |(ordinal, patient): (usize, &ResourceId)| (patient.clone(), list.members[ordinal].clone());
+        Ok(found.into_iter().map(member).collect())
+    }
+
+    async fn cut_all(&self, types: &[ResourceType], _: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
+        let of_type = |resource_type| Some(slices(resource_type, self.resources.get(&resource_type)?, size));
+        Ok(types.iter().copied().filter_map(of_type).flatten().collect())
+    }
+
+    async fn scan(&self, slice: &Slice, _: Instant, limit: u32) -> Result<Vec<Stored>, Fault> {
+        let page = self.resources.get(&slice.resource_type).into_iter().flat_map(|of_type| range(of_type, slice));
+        Ok(page.take(limit as usize).map(|(_, stored)| stored.clone()).collect())
+    }
+
+    async fn deleted(
+        &self,
+        _: &[ResourceType],
+        _: Instant,
+        _: Instant,
+        _: Option<&Deleted>,
+        _: u32,
+    ) -> Result<Vec<Deleted>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn versions(&self, key: &ResourceKey, before: Option<u64>, limit: u32) -> Result<Vec<Version>, Fault> {
+        let is_asked_for = limit > 0 && before.is_none_or(|before| before > ONLY_VERSION);
+        Ok(self.stored(key).filter(|_| is_asked_for).map(version).into_iter().collect())
+    }
+
+    async fn find_lists(&self, query: &Query, after: Option<&ResourceId>, limit: u32) -> Result<Vec<Version>, Fault> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let groups = self.resources.get(&ResourceType::GROUP).into_iter();
+        let groups = groups.flat_map(|groups| groups.range::<ResourceId, _>((after, Bound::Unbounded)));
+        let is_found = |group: &&Stored| {
+            let text = std::str::from_utf8(&group.resource.body).ok();
+            text.and_then(|text| value_at(text, group.last_updated)).is_some_and(|group| query.matches_value(&group))
+        };
+        Ok(groups.map(|(_, group)| group).filter(is_found).take(limit as usize).map(version).collect())
+    }
+
     async fn ready(&self) -> Result<(), Fault> {
         Ok(())
     }
+}
+
+/// Cuts ids of one type into slices of at most `size`.
+fn slices<T>(resource_type: ResourceType, ids: &ById<T>, size: u64) -> Vec<Slice> {
+    let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+    let ids: Vec<&ResourceId> = ids.keys().collect();
+    let mut after = None;
+    let mut slice = |run: &[&ResourceId]| {
+        let through = (*run.last().expect("a chunk is never empty")).clone();
+        Slice { resource_type, after: after.replace(through.clone()), through, ids: run.len() as u64 }
+    };
+    ids.chunks(size).map(&mut slice).collect()
+}
+
+/// What is in a slice, in its order.
+fn range<'a, T>(ids: &'a ById<T>, slice: &Slice) -> impl Iterator<Item = (&'a ResourceId, &'a T)> + use<'a, T> {
+    // A range that ends before it begins panics.
+    let is_some_left = slice.after.as_ref().is_none_or(|after| *after < slice.through);
+    let after = slice.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    let range = is_some_left.then(|| ids.range::<ResourceId, _>((after, Bound::Included(&slice.through))));
+    range.into_iter().flatten()
+}
+
+fn version(stored: &Stored) -> Version {
+    Version { number: ONLY_VERSION, from: stored.last_updated, to: None, resource: stored.resource.clone() }
 }
 
 /// `meta.lastUpdated` of a resource, when it is there and an instant.

@@ -1,20 +1,29 @@
 //! Attribution lists and resources in PostgreSQL: the adapter, and the loader that fills the tables.
 //!
-//! Read `migrations/0001_resources.sql` first; it says what the tables hold and why a point in time is safe. Then this
-//! file reads, `loader.rs` writes resources and `lists.rs` one list.
+//! Read `migrations/` first; it says what the tables hold and why a point in time is safe. Then come the reads, a file for
+//! each way of asking: `members.rs` has the list itself, `walk.rs` what it names, `keys.rs` single resources, `scan.rs`
+//! all that there is, `versions.rs` the past of one resource, `find.rs` the search for lists. `loader.rs` writes
+//! resources and `lists.rs` one list.
 //!
-//! Every read is a probe or a range of a primary key, and the statements are written so that the planner has no other
+//! Every read is a probe or a range of an index, and the statements are written so that the planner has no other
 //! way: after a bulk load its statistics are wrong or missing. The source must be the primary, not a standby.
 
 mod address;
 mod columns;
 mod copy;
 mod errors;
+mod find;
+mod keys;
 mod lists;
 mod loader;
+mod members;
 mod migrate;
+mod rows;
+mod scan;
+mod versions;
+mod walk;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,14 +37,22 @@ pub use self::loader::{LoadedCounts, Loader};
 pub use self::migrate::migrate;
 
 use self::address::Address;
-use self::columns::{At, Text};
-use super::{ListHead, Listed, ResourceSource, Stored};
+use self::columns::At;
+use self::rows::{parsed, read};
+use super::{Deleted, ListHead, Listed, ResourceSource, Stored, Version};
 use crate::export::Slice;
 use crate::fault::{Fault, FaultKind};
-use crate::fhir::{Attribution, Instant, Resource, ResourceId, ResourceKey, ResourceType};
+use crate::fhir::search::Query;
+use crate::fhir::{Instant, ResourceId, ResourceKey, ResourceType};
 
-/// How many keys one statement is asked about: enough to make the round trip cheap, few enough to keep its answer small.
-const KEYS_A_STATEMENT: usize = 1_000;
+const SAFE_POINT: &str = "-- transaction_time: see safe_point in the migration
+    SELECT safe_point()";
+
+const LARGEST_LIST: &str = "-- largest_list: for whoever does not say which one
+    SELECT list FROM attribution_list WHERE valid_to = 'infinity' ORDER BY members DESC, list LIMIT 1";
+
+const READY: &str = "-- ready: the server answers and has the tables
+    SELECT version FROM migration LIMIT 1";
 
 /// How the adapter uses the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,163 +134,40 @@ impl PostgresSource {
         drop(Object::take(client));
         Err(Fault::new(FaultKind::Unavailable, doing).because("PostgreSQL did not answer in time"))
     }
-
-    /// Fails with `NotFound` when there is no such list. Asked only when there is nothing else to tell it by.
-    async fn must_exist(&self, doing: &str, list: &ResourceId, as_of: Instant) -> Result<(), Fault> {
-        let rows = self.rows(doing, HEAD, &[&list.as_str(), &At(as_of)]).await?;
-        if rows.is_empty() {
-            Err(Fault::new(FaultKind::NotFound, doing).because("there is no such list"))
-        } else {
-            Ok(())
-        }
-    }
 }
-
-/// The bytes of bodies with which a page of listed resources ends, whatever its limit.
-const PAGE_BYTES: i64 = 16 << 20;
-
-const SAFE_POINT: &str = "-- transaction_time: see safe_point in the migration
-    SELECT safe_point()";
-
-const LARGEST_LIST: &str = "-- largest_list: for whoever does not say which one
-    SELECT list FROM attribution_list WHERE valid_to = 'infinity' ORDER BY members DESC, list LIMIT 1";
-
-const HEAD: &str = "-- list: the head of a list as of a time
-    SELECT before, after, members, valid_from FROM attribution_list
-    WHERE list = $1 AND valid_from <= $2 AND $2 < valid_to";
-
-const MEMBERS: &str = "-- members: a page of a list as of a time
-    SELECT body FROM attribution_member
-    WHERE list = $1 AND ordinal >= $3 AND ordinal < $4 AND valid_from <= $2 AND $2 < valid_to
-    ORDER BY ordinal";
-
-// The rows come in the order of the primary key, so numbering them needs no sort and one pass.
-const CUT: &str = "-- cut: the last id and the length of each slice
-    SELECT resource_type, max(id), count(*) FROM (
-        SELECT resource_type, id,
-            (row_number() OVER (PARTITION BY resource_type ORDER BY id) - 1) / $3 AS slice
-        FROM attribution_listed
-        WHERE list = $1 AND valid_from <= $2 AND $2 < valid_to
-    ) numbered
-    GROUP BY resource_type, slice
-    ORDER BY resource_type, slice";
-
-// LEFT JOIN LATERAL over a subquery with a LIMIT is always a probe for each row of the page, and keeps the page's order.
-// A page ends before `limit` when its bodies have reached `PAGE_BYTES`: a photograph in each Patient must not fill a worker.
-// The lengths are known without reading the bodies that are stored out of line.
-const LISTED: &str = "-- listed: a page of a slice, each id with its resource as of a time
-    SELECT id, named_by, listed_since, last_updated, body
-    FROM (
-        SELECT page.id, page.named_by, page.listed_since, found.last_updated, found.body,
-            sum(octet_length(found.body)) OVER (
-                ORDER BY page.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-            ) AS bytes_before
-        FROM (
-            SELECT id, named_by, listed_since FROM attribution_listed
-            WHERE list = $1 AND resource_type = $3 AND id > $4 AND id <= $5 AND valid_from <= $2 AND $2 < valid_to
-            ORDER BY id LIMIT $6
-        ) page
-        LEFT JOIN LATERAL version_at($3, page.id, $2) found ON true
-    ) sized
-    WHERE coalesce(bytes_before, 0) < $7
-    ORDER BY id";
-
-const LISTED_AMONG: &str = "-- listed_among: the numbers of the keys that a list names as of a time
-    SELECT k.number FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS k (resource_type, id, number)
-    CROSS JOIN LATERAL (
-        SELECT FROM attribution_listed l
-        WHERE l.list = $1 AND l.resource_type = k.resource_type AND l.id = k.id
-            AND l.valid_from <= $2 AND $2 < l.valid_to
-        LIMIT 1
-    ) named";
-
-const FETCH: &str = "-- fetch: resources by key as of a time
-    SELECT k.number, found.last_updated, found.body
-    FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS k (resource_type, id, number)
-    CROSS JOIN LATERAL version_at(k.resource_type, k.id, $1) found";
-
-const READY: &str = "-- ready: the server answers and has the tables
-    SELECT version FROM migration LIMIT 1";
 
 #[async_trait]
 impl ResourceSource for PostgresSource {
     async fn transaction_time(&self) -> Result<Instant, Fault> {
         const DOING: &str = "failed to fix a transaction time";
         let rows = self.rows(DOING, SAFE_POINT, &[]).await?;
-        let row = rows.first().ok_or_else(|| Fault::new(FaultKind::Corrupt, DOING).because("there is no answer"))?;
+        let row = rows.first().ok_or_else(|| rows::corrupt(DOING, "there is no answer"))?;
         Ok(read::<At>(DOING, row, 0)?.0)
     }
 
     async fn list(&self, list: &ResourceId, as_of: Instant) -> Result<Option<ListHead>, Fault> {
-        let doing = format!("failed to read the head of list {list}");
-        let rows = self.rows(&doing, HEAD, &[&list.as_str(), &At(as_of)]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        Ok(Some(ListHead {
-            before: read::<Text>(&doing, row, 0)?.0,
-            after: read::<Text>(&doing, row, 1)?.0,
-            members: unsigned(&doing, read(&doing, row, 2)?)?,
-            last_updated: read::<At>(&doing, row, 3)?.0,
-        }))
+        members::list(self, list, as_of).await
     }
 
     async fn members(&self, list: &ResourceId, as_of: Instant, from: u64, limit: u32) -> Result<Vec<Bytes>, Fault> {
-        let doing = format!("failed to read members of list {list}");
-        let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let end = from.saturating_add(i64::from(limit));
-        let rows = self.rows(&doing, MEMBERS, &[&list.as_str(), &At(as_of), &from, &end]).await?;
-        if rows.is_empty() {
-            self.must_exist(&doing, list, as_of).await?;
-        }
-        rows.iter().map(|row| Ok(read::<Text>(&doing, row, 0)?.0)).collect()
+        members::members(self, list, as_of, from, limit).await
+    }
+
+    async fn members_of(
+        &self,
+        list: &ResourceId,
+        as_of: Instant,
+        patients: &[ResourceId],
+    ) -> Result<Vec<(ResourceId, Bytes)>, Fault> {
+        members::members_of(self, list, as_of, patients).await
     }
 
     async fn cut(&self, list: &ResourceId, as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
-        let doing = format!("failed to cut list {list}");
-        let size = i64::try_from(size.max(1)).unwrap_or(i64::MAX);
-        let rows = self.rows(&doing, CUT, &[&list.as_str(), &At(as_of), &size]).await?;
-        if rows.is_empty() {
-            self.must_exist(&doing, list, as_of).await?;
-        }
-        let mut slices: Vec<Slice> = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let resource_type: ResourceType = parsed(&doing, row, 0)?;
-            let before = slices.last().filter(|before| before.resource_type == resource_type);
-            let after = before.map(|before| before.through.clone());
-            let ids = unsigned(&doing, read(&doing, row, 2)?)?;
-            slices.push(Slice { resource_type, after, through: parsed(&doing, row, 1)?, ids });
-        }
-        Ok(slices)
+        walk::cut(self, list, as_of, size).await
     }
 
     async fn listed(&self, list: &ResourceId, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Listed>, Fault> {
-        let doing = format!("failed to read a page of {} of list {list}", slice.resource_type);
-        let name = slice.resource_type.name();
-        // No id is empty, so the empty text is before the first.
-        let after = slice.after.as_ref().map_or("", ResourceId::as_str);
-        let through = slice.through.as_str();
-        let limit = i64::from(limit);
-        let rows = self
-            .rows(&doing, LISTED, &[&list.as_str(), &At(as_of), &name, &after, &through, &limit, &PAGE_BYTES])
-            .await?;
-        if rows.is_empty() {
-            self.must_exist(&doing, list, as_of).await?;
-        }
-        let listed = |row: &Row| {
-            let id: ResourceId = parsed(&doing, row, 0)?;
-            let named_by = Attribution::from_code(read(&doing, row, 1)?)
-                .ok_or_else(|| corrupt(&doing, "a way of naming has an unknown code"))?;
-            let listed_since = read::<At>(&doing, row, 2)?.0;
-            let stored = match read::<Option<At>>(&doing, row, 3)? {
-                None => None,
-                Some(At(last_updated)) => {
-                    let key = ResourceKey::new(slice.resource_type, id.clone());
-                    let body = read::<Text>(&doing, row, 4)?.0;
-                    Some(Stored { resource: Resource { key, body }, last_updated })
-                }
-            };
-            Ok(Listed { id, named_by, listed_since, stored })
-        };
-        rows.iter().map(listed).collect()
+        walk::listed(self, list, slice, as_of, limit).await
     }
 
     async fn listed_among(
@@ -281,67 +175,52 @@ impl ResourceSource for PostgresSource {
         list: &ResourceId,
         as_of: Instant,
         keys: &[ResourceKey],
+    ) -> Result<HashMap<ResourceKey, Instant>, Fault> {
+        keys::listed_among(self, list, as_of, keys).await
+    }
+
+    async fn listed_between(
+        &self,
+        list: &ResourceId,
+        since: Instant,
+        as_of: Instant,
+        keys: &[ResourceKey],
     ) -> Result<HashSet<ResourceKey>, Fault> {
-        let doing = format!("failed to look up what list {list} names");
-        let mut among = HashSet::new();
-        for keys in keys.chunks(KEYS_A_STATEMENT) {
-            let (types, ids) = columns(keys);
-            for row in self.rows(&doing, LISTED_AMONG, &[&list.as_str(), &At(as_of), &types, &ids]).await? {
-                among.insert(numbered(&doing, keys, &row)?.clone());
-            }
-        }
-        if among.is_empty() {
-            self.must_exist(&doing, list, as_of).await?;
-        }
-        Ok(among)
+        keys::listed_between(self, list, since, as_of, keys).await
+    }
+
+    async fn cut_all(&self, types: &[ResourceType], as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
+        scan::cut_all(self, types, as_of, size).await
+    }
+
+    async fn scan(&self, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Stored>, Fault> {
+        scan::scan(self, slice, as_of, limit).await
+    }
+
+    async fn deleted(
+        &self,
+        types: &[ResourceType],
+        since: Instant,
+        as_of: Instant,
+        after: Option<&Deleted>,
+        limit: u32,
+    ) -> Result<Vec<Deleted>, Fault> {
+        scan::deleted(self, types, since, as_of, after, limit).await
     }
 
     async fn fetch(&self, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {
-        const DOING: &str = "failed to fetch resources";
-        let distinct: HashSet<&ResourceKey> = keys.iter().collect();
-        let distinct: Vec<&ResourceKey> = distinct.into_iter().collect();
-        let mut found = Vec::with_capacity(distinct.len());
-        for keys in distinct.chunks(KEYS_A_STATEMENT) {
-            let (types, ids) = columns(keys.iter().copied());
-            for row in self.rows(DOING, FETCH, &[&At(as_of), &types, &ids]).await? {
-                let key = (*numbered(DOING, keys, &row)?).clone();
-                let last_updated = read::<At>(DOING, &row, 1)?.0;
-                found.push(Stored { resource: Resource { key, body: read::<Text>(DOING, &row, 2)?.0 }, last_updated });
-            }
-        }
-        Ok(found)
+        keys::fetch(self, as_of, keys).await
+    }
+
+    async fn versions(&self, key: &ResourceKey, before: Option<u64>, limit: u32) -> Result<Vec<Version>, Fault> {
+        versions::versions(self, key, before, limit).await
+    }
+
+    async fn find_lists(&self, query: &Query, after: Option<&ResourceId>, limit: u32) -> Result<Vec<Version>, Fault> {
+        find::find_lists(self, query, after, limit).await
     }
 
     async fn ready(&self) -> Result<(), Fault> {
         self.rows("failed to ask PostgreSQL", READY, &[]).await.map(drop)
     }
-}
-
-/// Keys as the two arrays that a statement takes.
-fn columns<'a>(keys: impl IntoIterator<Item = &'a ResourceKey>) -> (Vec<&'a str>, Vec<&'a str>) {
-    keys.into_iter().map(|key| (key.resource_type.name(), key.id.as_str())).unzip()
-}
-
-/// The key that a row speaks of by its number, from 1, in the arrays: shorter than sending the key back.
-fn numbered<'a, K>(doing: &str, keys: &'a [K], row: &Row) -> Result<&'a K, Fault> {
-    let number: i64 = read(doing, row, 0)?;
-    let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    at.and_then(|at| keys.get(at)).ok_or_else(|| corrupt(doing, "an answer has no question"))
-}
-
-fn read<'a, T: tokio_postgres::types::FromSql<'a>>(doing: &str, row: &'a Row, column: usize) -> Result<T, Fault> {
-    row.try_get(column).map_err(|error| errors::fault(doing, &error))
-}
-
-/// A column of text that is a type or an id.
-fn parsed<T: std::str::FromStr>(doing: &str, row: &Row, column: usize) -> Result<T, Fault> {
-    read::<&str>(doing, row, column)?.parse().map_err(|_| corrupt(doing, "a type or an id is not legal"))
-}
-
-fn unsigned(doing: &str, number: i64) -> Result<u64, Fault> {
-    u64::try_from(number).map_err(|_| corrupt(doing, "a count is negative"))
-}
-
-fn corrupt(doing: &str, why: &str) -> Fault {
-    Fault::new(FaultKind::Corrupt, doing).because(why)
 }

@@ -1,17 +1,17 @@
 //! The contract of `shared::jobs::JobStore`: a test for each sentence of its text, run against both adapters; then what
 //! only Redis can get wrong, and a model test that drives both with the same calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join, try_join_all};
 use shared::export::{
-    Anchor, Attempt, ClientId, ExportRequest, Failure, Job, JobId, JobState, Operation, Output, OutputKey, OutputKind,
-    Progress, Slice, TaskKind, TaskNo, TaskRef,
+    Anchor, Attempt, ClientId, Delivery, Encoding, ExportRequest, Failure, Job, JobId, JobState, Operation, Output,
+    OutputKey, OutputKind, Progress, Selection, Slice, Tally, TaskKind, TaskNo, TaskRef, Written,
 };
 use shared::fault::FaultKind;
-use shared::fhir::{Instant, ResourceType};
+use shared::fhir::{Instant, Issue, IssueCode, ResourceType};
 use shared::jobs::memory::MemoryJobs;
 use shared::jobs::redis::{RedisJobs, RedisSettings};
 use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
@@ -74,8 +74,11 @@ contract! {
     the_last_task_completes_the_job
     a_completion_is_lost_when_the_job_has_failed_or_was_cancelled
     completions_at_once_have_one_winner_and_open_each_task_once
-    outputs_come_by_task_and_in_the_order_given
-    a_job_that_failed_or_was_cancelled_has_no_outputs
+    what_was_written_comes_in_the_order_of_completion
+    what_was_there_once_stays_in_its_place
+    the_files_and_the_tally_of_a_task_come_back_as_they_were_given
+    the_plan_is_not_among_what_was_written
+    nothing_was_written_for_a_job_that_failed_or_was_cancelled
     a_task_given_back_is_looked_at_again_when_it_is_due
     an_uncounted_attempt_does_not_count
     no_two_attempts_of_a_task_share_a_number
@@ -93,8 +96,15 @@ contract! {
     a_sweep_that_was_not_told_of_is_handed_out_again
     a_job_that_is_removed_is_forgotten
     the_backlog_counts_jobs_and_those_that_need_somebody
+    the_live_jobs_of_a_client_are_those_that_wait_or_run
+    a_job_that_has_ended_or_was_removed_is_not_live
+    a_job_that_is_recorded_again_counts_once
+    clients_have_live_jobs_of_their_own
     a_store_that_can_be_asked_is_ready
 }
+
+use live::*;
+use written::*;
 
 /// Fails a job by the first of its tasks that is open; answers whether there was one.
 async fn fail(store: &dyn JobStore, job: JobId, failure: &Failure, now: Instant, expires: Instant) -> bool {
@@ -116,8 +126,20 @@ async fn a_job_is_recorded_accepted_and_read_back_as_it_was_given(store: Store) 
             anchor: Anchor::Group("list-1".parse().unwrap()),
             operation: Operation::DavinciDataExport,
             url: "https://example.org/fhir/Group/list-1/$davinci-data-export?_type=Patient%2CCoverage".to_owned(),
-            types: Some(BTreeSet::from([ResourceType::PATIENT, ResourceType::COVERAGE])),
-            since: Some(Instant::from_unix_micros(1_767_607_200_000_001)),
+            selection: Selection {
+                types: Some(BTreeSet::from([ResourceType::PATIENT, ResourceType::COVERAGE])),
+                since: Some(Instant::from_unix_micros(1_767_607_200_000_001)),
+                until: Some(Instant::from_unix_micros(1_767_607_200_000_002)),
+                patients: Some(BTreeSet::from(["p-1".parse().unwrap(), "p-2".parse().unwrap()])),
+                ..Selection::default()
+            },
+            delivery: Delivery {
+                organized_by_patient: true,
+                partial_manifests: true,
+                separate_status: true,
+                encoding: Encoding::Gzip,
+            },
+            notices: vec![Issue::error(IssueCode::NotSupported, "\"_sort\" was passed over")],
         },
         created_at: Instant::from_unix_micros(1_767_607_200_123_457),
     };
@@ -149,7 +171,7 @@ async fn recording_a_job_again_changes_nothing(store: Store) {
 async fn a_job_that_was_never_recorded_is_not_there(store: Store) {
     let job = JobId::random();
     assert_eq!(store.job(job).await.unwrap(), None);
-    assert_eq!(store.outputs(job).await.unwrap(), []);
+    assert_eq!(store.written(job).await.unwrap(), []);
     store.published(task(job, 0), at(1)).await.unwrap();
     store.give_back(task(job, 0), at(1), true).await.unwrap();
     store.swept(job).await.unwrap();
@@ -419,10 +441,10 @@ async fn the_first_completed_attempt_wins(store: Store) {
     let job = running(&store, 2, 2).await;
     let work = task(job, 1);
     let won = Completion::Won { next: None, last: false };
-    assert_eq!(complete_with(&store, work, 2, &outputs(work, 2, 2)).await, won);
-    assert_eq!(complete_with(&store, work, 1, &outputs(work, 1, 5)).await, Completion::Lost);
-    assert_eq!(store.outputs(job).await.unwrap(), outputs(work, 2, 2));
-    let lines = outputs(work, 2, 2).iter().map(|output| output.lines).sum();
+    assert_eq!(complete_with(&store, work, 2, &written(work, 2, 2)).await, won);
+    assert_eq!(complete_with(&store, work, 1, &written(work, 1, 5)).await, Completion::Lost);
+    assert_eq!(store.written(job).await.unwrap(), [written(work, 2, 2)]);
+    let lines = written(work, 2, 2).outputs.iter().map(|output| output.lines).sum();
     assert_eq!(store.job(job).await.unwrap().unwrap().progress, Progress { tasks: 3, done: 2, lines });
 }
 
@@ -436,7 +458,7 @@ async fn a_repeated_completion_of_the_winner_answers_as_the_first_did(store: Sto
     complete(&store, task(job, 2), 1).await;
     assert_eq!(complete(&store, task(job, 3), 1).await, won(None, true));
     let before = store.job(job).await.unwrap();
-    let late = store.complete(task(job, 3), Attempt(1), &[], at(50), at(60), at(200)).await.unwrap();
+    let late = store.complete(task(job, 3), Attempt(1), &Written::default(), at(50), at(60), at(200)).await.unwrap();
     assert_eq!(late, won(None, true));
     assert_eq!(complete(&store, task(job, 1), 1).await, won(None, false), "another task was the last");
     assert_eq!(complete(&store, task(job, 1), 2).await, Completion::Lost);
@@ -448,7 +470,8 @@ async fn each_completion_opens_the_next_task(store: Store) {
     for (number, next) in [(2, Some(3)), (1, Some(4)), (4, None), (3, None)] {
         let last = number == 3;
         let expected = Completion::Won { next: next.map(TaskNo), last };
-        let answer = store.complete(task(job, number), Attempt(1), &[], at(20), at(25), at(99)).await.unwrap();
+        let answer =
+            store.complete(task(job, number), Attempt(1), &Written::default(), at(20), at(25), at(99)).await.unwrap();
         assert_eq!(answer, expected, "task {number}");
         if let Some(next) = next {
             assert_eq!(publishes(&store, at(24), at(60)).await, []);
@@ -461,7 +484,7 @@ async fn the_last_task_completes_the_job(store: Store) {
     let job = running(&store, 2, 2).await;
     complete(&store, task(job, 1), 1).await;
     assert_eq!(store.job(job).await.unwrap().unwrap().state, JobState::Running);
-    let answer = store.complete(task(job, 2), Attempt(1), &[], at(21), at(30), at(98)).await.unwrap();
+    let answer = store.complete(task(job, 2), Attempt(1), &Written::default(), at(21), at(30), at(98)).await.unwrap();
     assert_eq!(answer, Completion::Won { next: None, last: true });
     let read = store.job(job).await.unwrap().unwrap();
     assert_eq!((read.state, read.ended_at, read.expires_at), (JobState::Completed, Some(at(21)), Some(at(98))));
@@ -507,30 +530,6 @@ async fn completions_at_once_have_one_winner_and_open_each_task_once(store: Stor
     let answers: Vec<_> = join_all(all).await.into_iter().map(Result::unwrap).collect();
     let last = answers.iter().filter(|answer| matches!(answer, Completion::Won { last: true, .. })).count();
     assert_eq!(last, 1, "{answers:?}");
-}
-
-// Outputs
-
-async fn outputs_come_by_task_and_in_the_order_given(store: Store) {
-    let job = running(&store, 12, 12).await;
-    let mut expected = Vec::new();
-    for number in (1..=12).rev() {
-        let of_task = outputs(task(job, number), 1, number % 4);
-        complete_with(&store, task(job, number), 1, &of_task).await;
-        expected.splice(0..0, of_task);
-        assert_eq!(store.outputs(job).await.unwrap(), expected, "of a job in state running and completed");
-    }
-}
-
-async fn a_job_that_failed_or_was_cancelled_has_no_outputs(store: Store) {
-    let failed = running(&store, 2, 2).await;
-    complete_with(&store, task(failed, 1), 1, &outputs(task(failed, 1), 1, 2)).await;
-    fail(&*store, failed, &failure(), at(20), at(99)).await;
-    assert_eq!(store.outputs(failed).await.unwrap(), []);
-    let completed = running(&store, 1, 1).await;
-    complete_with(&store, task(completed, 1), 1, &outputs(task(completed, 1), 1, 2)).await;
-    store.cancel(completed, at(20), at(99)).await.unwrap();
-    assert_eq!(store.outputs(completed).await.unwrap(), []);
 }
 
 // Giving back
@@ -705,7 +704,7 @@ async fn two_janitors_never_get_the_same_work(store: Store) {
 
 async fn an_ended_job_is_swept_then_removed(store: Store) {
     let completed = running(&store, 1, 1).await;
-    store.complete(task(completed, 1), Attempt(1), &[], at(20), at(30), at(99)).await.unwrap();
+    store.complete(task(completed, 1), Attempt(1), &Written::default(), at(20), at(30), at(99)).await.unwrap();
     let failed = running(&store, 1, 1).await;
     fail(&*store, failed, &failure(), at(20), at(99)).await;
     let both: BTreeSet<JobId> = [completed, failed].into();
@@ -728,7 +727,7 @@ async fn an_ended_job_is_swept_then_removed(store: Store) {
 
 async fn a_cancelled_job_is_swept_at_once_even_if_it_was_swept_before(store: Store) {
     let job = running(&store, 1, 1).await;
-    store.complete(task(job, 1), Attempt(1), &[], at(20), at(30), at(200)).await.unwrap();
+    store.complete(task(job, 1), Attempt(1), &Written::default(), at(20), at(30), at(200)).await.unwrap();
     assert_eq!(chores(&store, at(20), at(40)).await, [(job, Chore::Sweep)]);
     store.swept(job).await.unwrap();
     assert_eq!(chores(&store, at(45), at(60)).await, []);
@@ -754,10 +753,10 @@ async fn a_sweep_that_was_not_told_of_is_handed_out_again(store: Store) {
 async fn a_job_that_is_removed_is_forgotten(store: Store) {
     let job = running(&store, 2, 1).await;
     store.claim(task(job, 1), &digests(0..3)).await.unwrap();
-    complete_with(&store, task(job, 1), 1, &outputs(task(job, 1), 1, 2)).await;
+    complete_with(&store, task(job, 1), 1, &written(task(job, 1), 1, 2)).await;
     store.remove(job).await.unwrap();
     assert_eq!(store.job(job).await.unwrap(), None);
-    assert_eq!(store.outputs(job).await.unwrap(), []);
+    assert_eq!(store.written(job).await.unwrap(), []);
     assert_eq!(store.start(task(job, 2), StartToken::random(), 5, at(40), at(40)).await.unwrap(), Start::Nothing);
     assert_eq!(chores(&store, at(500), at(600)).await, []);
     assert_eq!(store.backlog(at(500)).await.unwrap(), Backlog::default());
@@ -815,6 +814,15 @@ async fn a_record_that_cannot_be_read_is_corrupt_and_is_not_quoted() {
             assert_eq!(fault.to_string(), format!("failed to read the {field} of job {job}"));
             set(&before).await;
         }
+        store.plan(job, &plan(1, 1), at(30)).await.unwrap();
+        store.complete(task(job, 1), Attempt(1), &Written::default(), at(20), at(30), at(99)).await.unwrap();
+        let done = format!("{namespace}:{{{job}}}:done");
+        for value in ["secret", "1 secret {}", "1 2 {\"secret\":1}"] {
+            redis::cmd("HSET").arg(&done).arg(1).arg(value).exec_async(&mut wire().await).await.unwrap();
+            let fault = store.written(job).await.unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Corrupt);
+            assert_eq!(fault.to_string(), format!("failed to read the done of job {job}"));
+        }
         redis::cmd("SET").arg(&key).arg("secret").exec_async(&mut wire().await).await.unwrap();
         let fault = store.job(job).await.unwrap_err();
         assert_eq!(fault.kind(), FaultKind::Corrupt);
@@ -832,12 +840,13 @@ async fn the_keys_of_a_job_share_a_slot_and_go_with_it() {
         store.claim(task(job, 1), &digests(0..3_000)).await.unwrap();
         complete(&store, task(job, 1), 1).await;
         let index = format!("{namespace}:jobs");
+        let client = format!("{namespace}:client:{}", Digest::of("client"));
         for key in keys(&namespace).await {
-            assert!(key == index || key.starts_with(&format!("{namespace}:{{{job}}}:")), "{key}");
+            assert!(key == index || key == client || key.starts_with(&format!("{namespace}:{{{job}}}:")), "{key}");
         }
         fail(&*store, job, &failure(), at(20), at(99)).await;
         store.swept(job).await.unwrap();
-        assert_eq!(keys(&namespace).await, BTreeSet::from([format!("{namespace}:{{{job}}}:job"), index]));
+        assert_eq!(keys(&namespace).await, BTreeSet::from([format!("{namespace}:{{{job}}}:job"), index, client]));
         store.remove(job).await.unwrap();
         assert_eq!(keys(&namespace).await, BTreeSet::new());
     })
@@ -900,7 +909,9 @@ async fn jobs_recorded_while_janitors_look_are_not_lost() {
     .await;
 }
 
+mod live;
 mod model;
+mod written;
 
 // What the tests say
 
@@ -969,13 +980,11 @@ fn new_job(id: JobId) -> NewJob {
     NewJob {
         id,
         client: ClientId("client".to_owned()),
-        request: ExportRequest {
-            anchor: Anchor::Group("list".parse().expect("an id")),
-            operation: Operation::Export,
-            url: "https://example.org/fhir/Group/list/$export".to_owned(),
-            types: None,
-            since: None,
-        },
+        request: ExportRequest::new(
+            Anchor::Group("list".parse().expect("an id")),
+            Operation::Export,
+            "https://example.org/fhir/Group/list/$export".to_owned(),
+        ),
         created_at: at(0),
     }
 }
@@ -1000,7 +1009,8 @@ fn digests(numbers: std::ops::Range<u32>) -> Vec<Digest> {
     numbers.map(|number| Digest::of(&format!("Organization/{number}"))).collect()
 }
 
-fn outputs(task: TaskRef, attempt: u32, files: u32) -> Vec<Output> {
+/// What an attempt may leave behind: so many files, the last of them an error file, and a tally.
+fn written(task: TaskRef, attempt: u32, files: u32) -> Written {
     let file = |number: u32| Output {
         key: OutputKey {
             job: task.job,
@@ -1012,8 +1022,17 @@ fn outputs(task: TaskRef, attempt: u32, files: u32) -> Vec<Output> {
         kind: if number == 0 { OutputKind::Error } else { OutputKind::Output },
         lines: u64::from(100 * task.task.0 + number),
         bytes: u64::MAX >> 12,
+        stored_bytes: u64::MAX >> 13,
+        sha256: "5ee8".repeat(16),
     };
-    (0..files).rev().map(file).collect()
+    let tally = Tally {
+        entries: u64::from(task.task.0),
+        patients: u64::from(attempt),
+        left_out: BTreeMap::from([("_since".to_owned(), 2)]),
+        missing_references: BTreeMap::from([("Coverage.payor \"1\"".to_owned(), u64::MAX >> 12)]),
+        ..Tally::default()
+    };
+    Written { outputs: (0..files).rev().map(file).collect(), tally }
 }
 
 async fn accepted(store: &Store, due: Instant) -> JobId {
@@ -1037,11 +1056,11 @@ async fn start(store: &Store, task: TaskRef, due: Instant) -> Work {
 }
 
 async fn complete(store: &Store, task: TaskRef, attempt: u32) -> Completion {
-    complete_with(store, task, attempt, &[]).await
+    complete_with(store, task, attempt, &Written::default()).await
 }
 
-async fn complete_with(store: &Store, task: TaskRef, attempt: u32, outputs: &[Output]) -> Completion {
-    store.complete(task, Attempt(attempt), outputs, at(20), at(30), at(99)).await.unwrap()
+async fn complete_with(store: &Store, task: TaskRef, attempt: u32, written: &Written) -> Completion {
+    store.complete(task, Attempt(attempt), written, at(20), at(30), at(99)).await.unwrap()
 }
 
 async fn chores(store: &Store, now: Instant, again: Instant) -> Vec<(JobId, Chore)> {

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use shared::export::{Attempt, JobId, OutputKey, TaskNo};
+use shared::export::{Attempt, Encoding, JobId, OutputKey, TaskNo};
 use shared::fault::{Fault, FaultKind};
 use shared::fhir::ResourceType;
-use shared::outputs::OutputStore;
 use shared::outputs::s3::{S3Outputs, S3Settings};
-use tokio::time::{Instant, sleep, timeout};
+use shared::outputs::{LinkMethod, OutputStore};
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::harness::namespace;
@@ -52,6 +51,12 @@ contract![
     an_object_that_is_dropped_leaves_no_object_and_its_upload_can_be_abandoned,
     anybody_can_download_an_object_by_its_link,
     a_link_gives_a_part_of_an_object_as_well,
+    a_link_to_a_part_beyond_the_end_answers_416,
+    a_link_serves_one_method_only,
+    a_link_to_ask_tells_what_a_download_would,
+    the_etag_of_an_object_stays_and_is_its_own,
+    a_link_tells_when_it_ends,
+    a_compressed_object_is_served_as_it_was_stored_with_its_encoding,
     a_link_to_an_object_that_is_not_there_answers_404,
     a_link_that_was_changed_is_refused,
     a_link_is_refused_after_its_time,
@@ -67,6 +72,8 @@ contract![
     a_bucket_that_is_not_there_is_named,
     a_wrong_secret_is_invalid,
 ];
+
+use links::*;
 
 /// A namespace in a store.
 struct Here {
@@ -107,17 +114,22 @@ impl Here {
         write(&*self.outputs, key, content).await
     }
 
+    /// A link to download an object, for an hour.
+    async fn link(&self, key: &OutputKey) -> Result<Url, Fault> {
+        Ok(self.outputs.link(key, LinkMethod::Get, HOUR).await?.url)
+    }
+
     async fn get(&self, link: Url) -> anyhow::Result<reqwest::Response> {
         Ok(self.web.get(link).send().await?)
     }
 
     async fn content(&self, key: &OutputKey) -> anyhow::Result<Vec<u8>> {
-        let answer = self.get(self.outputs.link(key, HOUR).await?).await?;
+        let answer = self.get(self.link(key).await?).await?;
         Ok(answer.error_for_status()?.bytes().await?.to_vec())
     }
 
     async fn is_there(&self, key: &OutputKey) -> anyhow::Result<bool> {
-        let status = self.get(self.outputs.link(key, HOUR).await?).await?.status();
+        let status = self.get(self.link(key).await?).await?.status();
         let is_listed = self.outputs.list(key.job).await?.contains(key);
         assert_eq!(status.is_success(), is_listed, "what is listed can be had, and the reverse");
         assert!(is_listed || status == StatusCode::NOT_FOUND, "{status}");
@@ -147,7 +159,16 @@ fn bytes(length: usize) -> Vec<u8> {
 
 /// Writes in pieces that fit no part.
 async fn write(outputs: &dyn OutputStore, key: &OutputKey, content: &[u8]) -> Result<u64, Fault> {
-    let mut writer = outputs.create(key).await?;
+    write_encoded(outputs, key, Encoding::Identity, content).await
+}
+
+async fn write_encoded(
+    outputs: &dyn OutputStore,
+    key: &OutputKey,
+    encoding: Encoding,
+    content: &[u8],
+) -> Result<u64, Fault> {
+    let mut writer = outputs.create(key, encoding).await?;
     for piece in content.chunks(777_777) {
         writer.write(piece).await?;
     }
@@ -156,7 +177,7 @@ async fn write(outputs: &dyn OutputStore, key: &OutputKey, content: &[u8]) -> Re
 
 async fn nothing_of_an_object_is_seen_before_it_is_finished(here: &Here) -> anyhow::Result<()> {
     let key = key(here.job(), 1);
-    let mut writer = here.outputs.create(&key).await?;
+    let mut writer = here.outputs.create(&key, Encoding::Identity).await?;
     writer.write(b"{}\n").await?;
     assert!(!here.is_there(&key).await?);
     writer.finish().await?;
@@ -166,7 +187,7 @@ async fn nothing_of_an_object_is_seen_before_it_is_finished(here: &Here) -> anyh
 
 async fn nothing_of_an_object_in_parts_is_seen_before_it_is_finished(here: &Here) -> anyhow::Result<()> {
     let key = key(here.job(), 1);
-    let mut writer = here.outputs.create(&key).await?;
+    let mut writer = here.outputs.create(&key, Encoding::Identity).await?;
     writer.write(&bytes(2 * PART + 1)).await?;
     assert!(!here.is_there(&key).await?);
     assert_eq!(here.s3.unfinished_uploads(key.job).await?, 1, "it was begun");
@@ -197,7 +218,7 @@ async fn objects_that_just_fill_their_parts_arrive_whole(here: &Here) -> anyhow:
     let job = here.job();
     for (task, length) in [(1, PART - 1), (2, PART), (3, PART + 1), (4, 2 * PART)] {
         let content = bytes(length);
-        let mut writer = here.outputs.create(&key(job, task)).await?;
+        let mut writer = here.outputs.create(&key(job, task), Encoding::Identity).await?;
         writer.write(&content).await?;
         let begun = usize::from(length > PART);
         assert_eq!(here.s3.unfinished_uploads(job).await?, begun, "one part is one request: {length}");
@@ -211,7 +232,7 @@ async fn two_attempts_at_a_task_write_two_objects(here: &Here) -> anyhow::Result
     let first = key(here.job(), 1);
     let second = OutputKey { attempt: Attempt(2), ..first.clone() };
     let (one, two) = (bytes(PART + 1), b"{}\n");
-    let mut slow = here.outputs.create(&first).await?;
+    let mut slow = here.outputs.create(&first, Encoding::Identity).await?;
     slow.write(&one).await?;
     here.write(&second, two).await?;
     slow.finish().await?;
@@ -223,7 +244,7 @@ async fn two_attempts_at_a_task_write_two_objects(here: &Here) -> anyhow::Result
 async fn an_object_that_is_given_up_leaves_nothing(here: &Here) -> anyhow::Result<()> {
     let job = here.job();
     for (task, length) in [(1, 0), (2, 3), (3, 3 * PART + 1)] {
-        let mut writer = here.outputs.create(&key(job, task)).await?;
+        let mut writer = here.outputs.create(&key(job, task), Encoding::Identity).await?;
         writer.write(&bytes(length)).await?;
         writer.abort().await?;
         assert!(!here.is_there(&key(job, task)).await?, "{length}");
@@ -235,74 +256,12 @@ async fn an_object_that_is_given_up_leaves_nothing(here: &Here) -> anyhow::Resul
 async fn an_object_that_is_dropped_leaves_no_object_and_its_upload_can_be_abandoned(here: &Here) -> anyhow::Result<()> {
     let job = here.job();
     for (task, length) in [(1, 0), (2, 3), (3, 2 * PART + 1)] {
-        let mut writer = here.outputs.create(&key(job, task)).await?;
+        let mut writer = here.outputs.create(&key(job, task), Encoding::Identity).await?;
         writer.write(&bytes(length)).await?;
         drop(writer);
         assert!(!here.is_there(&key(job, task)).await?, "{length}");
         here.outputs.abandon_uploads(job).await?;
         assert_eq!(here.s3.unfinished_uploads(job).await?, 0, "{length}");
-    }
-    Ok(())
-}
-
-async fn anybody_can_download_an_object_by_its_link(here: &Here) -> anyhow::Result<()> {
-    let job = here.job();
-    for (task, content) in [(1, b"{}\n".to_vec()), (2, bytes(PART + 1))] {
-        here.write(&key(job, task), &content).await?;
-        let link = here.outputs.link(&key(job, task), HOUR).await?;
-        let answer = here.get(link).await?;
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(answer.headers()[CONTENT_TYPE], "application/fhir+ndjson");
-        assert!(answer.bytes().await? == content);
-    }
-    Ok(())
-}
-
-async fn a_link_gives_a_part_of_an_object_as_well(here: &Here) -> anyhow::Result<()> {
-    let key = key(here.job(), 1);
-    here.write(&key, b"0123456789").await?;
-    let link = here.outputs.link(&key, HOUR).await?;
-    let answer = here.web.get(link).header(RANGE, "bytes=3-5").send().await?;
-    assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
-    assert_eq!(answer.headers()[CONTENT_RANGE], "bytes 3-5/10");
-    assert_eq!(answer.bytes().await?, "345");
-    Ok(())
-}
-
-async fn a_link_to_an_object_that_is_not_there_answers_404(here: &Here) -> anyhow::Result<()> {
-    let link = here.outputs.link(&key(here.job(), 1), HOUR).await?;
-    assert_eq!(here.get(link).await?.status(), StatusCode::NOT_FOUND);
-    Ok(())
-}
-
-async fn a_link_that_was_changed_is_refused(here: &Here) -> anyhow::Result<()> {
-    let job = here.job();
-    here.write(&key(job, 1), b"{}\n").await?;
-    here.write(&key(job, 2), b"{}\n").await?;
-    let link = here.outputs.link(&key(job, 1), HOUR).await?;
-
-    let (mut other_object, mut longer, mut more) = (link.clone(), link.clone(), link.clone());
-    other_object.set_path(&link.path().replace("/1.1.0.", "/2.1.0."));
-    longer.set_query(Some(&link.query().unwrap().replace("X-Amz-Expires=3600", "X-Amz-Expires=3601")));
-    more.query_pairs_mut().append_pair("response-content-type", "text/html");
-    let mut unsigned = link.clone();
-    unsigned.set_query(None);
-    for changed in [other_object, longer, more, unsigned] {
-        assert_ne!(changed, link);
-        assert_eq!(here.get(changed.clone()).await?.status(), StatusCode::FORBIDDEN, "{changed}");
-    }
-    assert_eq!(here.get(link).await?.status(), StatusCode::OK);
-    Ok(())
-}
-
-async fn a_link_is_refused_after_its_time(here: &Here) -> anyhow::Result<()> {
-    let key = key(here.job(), 1);
-    here.write(&key, b"{}\n").await?;
-    let link = here.outputs.link(&key, Duration::from_secs(1)).await?;
-    let begin = Instant::now();
-    while here.get(link.clone()).await?.status() != StatusCode::FORBIDDEN {
-        assert!(begin.elapsed() < Duration::from_secs(20), "it still works");
-        sleep(Duration::from_millis(100)).await;
     }
     Ok(())
 }
@@ -333,7 +292,7 @@ async fn a_name_that_this_system_does_not_write_is_not_listed(here: &Here) -> an
 /// Writes an object that lies in the folder of a job under a name that is none of an output, and gives the store that sees
 /// it: one whose namespace is that folder.
 async fn stray(here: &Here, job: JobId) -> anyhow::Result<S3Outputs> {
-    let object = here.outputs.link(&key(job, 1), HOUR).await?;
+    let object = here.link(&key(job, 1)).await?;
     let namespace = object.path_segments().unwrap().nth(1).unwrap();
     let mut address = here.store.address.clone();
     address.prefix = namespace.to_owned();
@@ -400,7 +359,7 @@ async fn removing_a_job_removes_its_objects_and_its_uploads_and_no_others(here: 
 
 /// A writer whose upload was begun, and of which no part is under way.
 async fn begun(here: &Here, key: &OutputKey) -> anyhow::Result<Box<dyn shared::outputs::OutputWriter>> {
-    let mut writer = here.outputs.create(key).await?;
+    let mut writer = here.outputs.create(key, Encoding::Identity).await?;
     writer.write(&bytes(PART + 1)).await?;
     Ok(writer)
 }
@@ -466,9 +425,10 @@ async fn a_wrong_secret_is_invalid(here: &Here) -> anyhow::Result<()> {
         assert!(fault.to_string().contains("check the credentials"), "{fault}");
         assert!(!fault.to_string().contains("a-secret"), "{fault}");
     }
-    let link = outputs.link(&key, HOUR).await?;
+    let link = outputs.link(&key, LinkMethod::Get, HOUR).await?.url;
     assert_eq!(here.get(link).await?.status(), StatusCode::FORBIDDEN);
     Ok(())
 }
 
 mod adapter;
+mod links;

@@ -1,7 +1,22 @@
 //! The contract of the port `source`: a test for each sentence of it, run against a folder and against PostgreSQL.
 //!
-//! What only a database can do (a past, writers at work) is in `source/postgres.rs`.
+//! Here is what begins at a list; `source/beyond_lists.rs` has the verbs that begin at none, `source/find_lists.rs` the
+//! search for lists. What only a database can do (a past, writers at work) is in `source/postgres.rs`.
 
+/// Each test of the contract, once for each adapter.
+macro_rules! for_every_adapter {
+    ($($test:ident),* $(,)?) => {
+        mod in_a_folder {
+            $(#[tokio::test] async fn $test() { super::$test(super::Adapter::Folder).await; })*
+        }
+        mod in_postgres {
+            $(#[tokio::test] async fn $test() { super::$test(super::Adapter::Postgres).await; })*
+        }
+    };
+}
+
+mod beyond_lists;
+mod find_lists;
 mod postgres;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -21,18 +36,6 @@ use shared::source::{Listed, ResourceSource};
 
 use self::postgres::Database;
 
-/// Each test of the contract, once for each adapter.
-macro_rules! for_every_adapter {
-    ($($test:ident),* $(,)?) => {
-        mod in_a_folder {
-            $(#[tokio::test] async fn $test() { super::$test(super::Adapter::Folder).await; })*
-        }
-        mod in_postgres {
-            $(#[tokio::test] async fn $test() { super::$test(super::Adapter::Postgres).await; })*
-        }
-    };
-}
-
 for_every_adapter! {
     the_transaction_time_is_in_whole_milliseconds_and_not_before_what_is_there,
     a_list_has_its_head_and_a_list_that_is_not_there_has_none,
@@ -46,7 +49,10 @@ for_every_adapter! {
     a_listed_id_comes_with_its_resource_or_with_none,
     a_listed_id_says_by_the_first_way_how_it_is_named,
     a_listed_id_has_been_listed_since_no_later_than_the_transaction_time,
-    listed_among_gives_the_keys_that_are_in_a_slice,
+    listed_among_gives_the_keys_that_are_in_a_slice_each_with_the_time_since_when_it_is_listed,
+    listed_between_gives_the_keys_that_the_list_names_and_none_of_a_list_that_is_not_there,
+    the_members_of_some_patients_come_with_their_patients_in_the_order_of_the_list,
+    a_member_whose_entity_is_no_patient_of_this_server_is_nobodys,
     fetch_gives_what_there_is_and_each_once,
     a_group_comes_without_its_members,
     json_passes_through_as_it_was_written,
@@ -230,6 +236,8 @@ async fn a_list_that_is_not_there_is_not_found_by_every_verb_but_list(adapter: A
         source.listed(&gone, &whole(ResourceType::PATIENT, "p"), now, 10).await.expect_err("listed"),
         source.listed_among(&gone, now, &[key("Patient/1")]).await.expect_err("listed_among"),
         source.listed_among(&gone, now, &[]).await.expect_err("listed_among nothing"),
+        source.members_of(&gone, now, &[id("1")]).await.expect_err("members_of"),
+        source.members_of(&gone, now, &[]).await.expect_err("members_of nobody"),
     ];
     for fault in faults {
         assert_eq!(fault.kind(), FaultKind::NotFound, "{fault}");
@@ -243,6 +251,7 @@ async fn a_list_without_members_is_there_and_has_no_slices(adapter: Adapter) {
     assert!(held.page("g", &whole(ResourceType::PATIENT, "z"), 5).await.is_empty());
     let among = held.source.listed_among(&id("g"), held.now, &[key("Patient/1")]).await;
     assert!(among.expect("the list is there").is_empty());
+    assert!(held.source.members_of(&id("g"), held.now, &[id("1")]).await.expect("the list is there").is_empty());
 }
 
 async fn each_id_that_a_list_names_is_in_exactly_one_slice_of_its_type(adapter: Adapter) {
@@ -276,7 +285,8 @@ async fn the_lists_own_id_is_in_no_slice(adapter: Adapter) {
     let held = adapter.holding(&[group("g", &members), group("h", &[entity("2")])]).await;
     assert_eq!(held.walked("g", 10, 10).await, ["Group/h", "Patient/1"]);
     let among = held.source.listed_among(&id("g"), held.now, &[key("Group/g"), key("Group/h")]).await;
-    assert_eq!(among.expect("the list is there"), HashSet::from([key("Group/h")]));
+    let among: Vec<ResourceKey> = among.expect("the list is there").into_keys().collect();
+    assert_eq!(among, [key("Group/h")]);
     assert_eq!(held.page("g", &whole(ResourceType::GROUP, "z"), 10).await.len(), 1);
 }
 
@@ -355,16 +365,60 @@ async fn a_listed_id_has_been_listed_since_no_later_than_the_transaction_time(ad
     assert!(page[0].listed_since <= held.now);
 }
 
-async fn listed_among_gives_the_keys_that_are_in_a_slice(adapter: Adapter) {
+async fn listed_among_gives_the_keys_that_are_in_a_slice_each_with_the_time_since_when_it_is_listed(adapter: Adapter) {
     let members = [member("Patient/1", &[("coverage", "Coverage/1")]), entity("2")];
     let held = adapter.holding(&[group("g", &members), group("h", &[entity("3")]), patient("3")]).await;
+    let since = held.page("g", &whole(ResourceType::PATIENT, "1"), 1).await[0].listed_since;
     let asked =
         ["Patient/1", "Patient/2", "Patient/3", "Coverage/1", "Coverage/2", "Practitioner/1", "Patient/1"].map(key);
     let among = held.source.listed_among(&id("g"), held.now, &asked).await.expect("the list is there");
-    assert_eq!(among, ["Patient/1", "Patient/2", "Coverage/1"].map(key).into());
+    assert_eq!(among, ["Patient/1", "Patient/2", "Coverage/1"].map(|listed| (key(listed), since)).into());
     let many: Vec<ResourceKey> = (0..2_500).map(|n| key(&format!("Patient/{n}"))).collect();
     let among = held.source.listed_among(&id("g"), held.now, &many).await.expect("the list is there");
-    assert_eq!(among, ["Patient/1", "Patient/2"].map(key).into());
+    assert_eq!(among, ["Patient/1", "Patient/2"].map(|listed| (key(listed), since)).into());
+}
+
+async fn listed_between_gives_the_keys_that_the_list_names_and_none_of_a_list_that_is_not_there(adapter: Adapter) {
+    let members = [member("Patient/1", &[("coverage", "Coverage/1")]), entity("2001")];
+    let held = adapter.holding(&[group("g", &members), group("h", &[entity("3")]), patient("3")]).await;
+    let mut asked: Vec<ResourceKey> = (0..2_500).map(|n| key(&format!("Patient/{n}"))).collect();
+    asked.extend(["Coverage/1", "Coverage/2", "Patient/1"].map(key));
+    let between = held.source.listed_between(&id("g"), held.now, held.now, &asked).await;
+    let expected: HashSet<ResourceKey> = ["Patient/1", "Patient/2001", "Coverage/1"].map(key).into();
+    assert_eq!(between.expect("the source can be asked"), expected);
+    let between = held.source.listed_between(&id("gone"), held.now, held.now, &asked).await;
+    assert!(between.expect("the source can be asked").is_empty());
+}
+
+async fn the_members_of_some_patients_come_with_their_patients_in_the_order_of_the_list(adapter: Adapter) {
+    let twice = member("Patient/a", &[("coverage", "Coverage/1")]);
+    let absolute = member("https://payer.example.org/fhir/Patient/d", &[]);
+    let filler = (0..1_100).map(|number| entity(&number.to_string()));
+    let members: Vec<String> = [entity("c"), entity("a"), entity("b")]
+        .into_iter()
+        .chain(filler)
+        .chain([twice.clone(), absolute.clone()])
+        .collect();
+    let held = adapter.holding(&[group("g", &members), group("h", &[entity("e")])]).await;
+    let asked = ["d", "a", "c", "a", "e", "nobody"].map(id);
+    let found = held.source.members_of(&id("g"), held.now, &asked).await.expect("the list is there");
+    let expected = [("c", entity("c")), ("a", entity("a")), ("a", twice), ("d", absolute)];
+    assert_eq!(found, expected.map(|(patient, member)| (id(patient), member.into())));
+    let all: Vec<ResourceId> = (0..1_100).rev().map(|number| id(&number.to_string())).collect();
+    let found = held.source.members_of(&id("g"), held.now, &all).await.expect("the list is there");
+    let patients: Vec<String> = found.iter().map(|(patient, _)| patient.to_string()).collect();
+    assert_eq!(patients, (0..1_100).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+}
+
+async fn a_member_whose_entity_is_no_patient_of_this_server_is_nobodys(adapter: Adapter) {
+    let members = [
+        member("https://elsewhere.example.org/fhir/Patient/1", &[("any", "Patient/1")]),
+        member("Group/1", &[]),
+        member("#1", &[]),
+        "{}".to_owned(),
+    ];
+    let held = adapter.holding(&[group("g", &members)]).await;
+    assert!(held.source.members_of(&id("g"), held.now, &[id("1")]).await.expect("the list is there").is_empty());
 }
 
 async fn fetch_gives_what_there_is_and_each_once(adapter: Adapter) {

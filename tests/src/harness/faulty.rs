@@ -3,21 +3,23 @@
 //! A call may be refused before it is done, or done and its answer lost, which is what makes the difference between
 //! "atomic" and "may be repeated".
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use shared::export::{Attempt, Failure, Job, JobId, Output, OutputKey, Slice, TaskMessage, TaskRef};
+use shared::export::{
+    Attempt, ClientId, Encoding, Failure, Job, JobId, OutputKey, Slice, TaskMessage, TaskRef, Written,
+};
 use shared::fault::{Fault, FaultKind};
-use shared::fhir::{Instant, ResourceId, ResourceKey};
+use shared::fhir::search::Query;
+use shared::fhir::{Instant, ResourceId, ResourceKey, ResourceType};
 use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken};
-use shared::outputs::{OutputStore, OutputWriter};
+use shared::outputs::{Link, LinkMethod, OutputStore, OutputWriter};
 use shared::queue::{Deliveries, Depth, TaskQueue};
-use shared::source::{ListHead, Listed, ResourceSource, Stored};
-use url::Url;
+use shared::source::{Deleted, ListHead, Listed, ResourceSource, Stored, Version};
 
 use super::random::Random;
 
@@ -95,8 +97,11 @@ impl JobStore for Faulty<Arc<dyn JobStore>> {
     async fn job(&self, job: JobId) -> Result<Option<Job>, Fault> {
         self.mischief.on(self.port.job(job)).await
     }
-    async fn outputs(&self, job: JobId) -> Result<Vec<Output>, Fault> {
-        self.mischief.on(self.port.outputs(job)).await
+    async fn written(&self, job: JobId) -> Result<Vec<Written>, Fault> {
+        self.mischief.on(self.port.written(job)).await
+    }
+    async fn live_jobs(&self, client: &ClientId) -> Result<u64, Fault> {
+        self.mischief.on(self.port.live_jobs(client)).await
     }
     async fn published(&self, task: TaskRef, due: Instant) -> Result<(), Fault> {
         self.mischief.on(self.port.published(task, due)).await
@@ -124,12 +129,12 @@ impl JobStore for Faulty<Arc<dyn JobStore>> {
         &self,
         task: TaskRef,
         attempt: Attempt,
-        outputs: &[Output],
+        written: &Written,
         now: Instant,
         due: Instant,
         expires: Instant,
     ) -> Result<Completion, Fault> {
-        self.mischief.on(self.port.complete(task, attempt, outputs, now, due, expires)).await
+        self.mischief.on(self.port.complete(task, attempt, written, now, due, expires)).await
     }
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
         self.mischief.on(self.port.give_back(task, due, uncounted)).await
@@ -203,11 +208,50 @@ impl ResourceSource for Faulty<Arc<dyn ResourceSource>> {
         list: &ResourceId,
         as_of: Instant,
         keys: &[ResourceKey],
-    ) -> Result<HashSet<ResourceKey>, Fault> {
+    ) -> Result<HashMap<ResourceKey, Instant>, Fault> {
         self.mischief.on(self.port.listed_among(list, as_of, keys)).await
+    }
+    async fn listed_between(
+        &self,
+        list: &ResourceId,
+        since: Instant,
+        as_of: Instant,
+        keys: &[ResourceKey],
+    ) -> Result<HashSet<ResourceKey>, Fault> {
+        self.mischief.on(self.port.listed_between(list, since, as_of, keys)).await
+    }
+    async fn members_of(
+        &self,
+        list: &ResourceId,
+        as_of: Instant,
+        patients: &[ResourceId],
+    ) -> Result<Vec<(ResourceId, Bytes)>, Fault> {
+        self.mischief.on(self.port.members_of(list, as_of, patients)).await
+    }
+    async fn cut_all(&self, types: &[ResourceType], as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
+        self.mischief.on(self.port.cut_all(types, as_of, size)).await
+    }
+    async fn scan(&self, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Stored>, Fault> {
+        self.mischief.on(self.port.scan(slice, as_of, limit)).await
+    }
+    async fn deleted(
+        &self,
+        types: &[ResourceType],
+        since: Instant,
+        as_of: Instant,
+        after: Option<&Deleted>,
+        limit: u32,
+    ) -> Result<Vec<Deleted>, Fault> {
+        self.mischief.on(self.port.deleted(types, since, as_of, after, limit)).await
     }
     async fn fetch(&self, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {
         self.mischief.on(self.port.fetch(as_of, keys)).await
+    }
+    async fn versions(&self, key: &ResourceKey, before: Option<u64>, limit: u32) -> Result<Vec<Version>, Fault> {
+        self.mischief.on(self.port.versions(key, before, limit)).await
+    }
+    async fn find_lists(&self, query: &Query, after: Option<&ResourceId>, limit: u32) -> Result<Vec<Version>, Fault> {
+        self.mischief.on(self.port.find_lists(query, after, limit)).await
     }
     async fn ready(&self) -> Result<(), Fault> {
         self.mischief.on(self.port.ready()).await
@@ -234,14 +278,14 @@ impl OutputWriter for FaultyWriter {
 
 #[async_trait]
 impl OutputStore for Faulty<Arc<dyn OutputStore>> {
-    async fn create(&self, key: &OutputKey) -> Result<Box<dyn OutputWriter>, Fault> {
-        let writer = self.mischief.on(self.port.create(key)).await?;
+    async fn create(&self, key: &OutputKey, encoding: Encoding) -> Result<Box<dyn OutputWriter>, Fault> {
+        let writer = self.mischief.on(self.port.create(key, encoding)).await?;
         // A line is several writes: at the rate of the other calls no file would ever be finished.
         let mischief = Mischief { one_in: self.mischief.one_in * 8, ..self.mischief.clone() };
         Ok(Box::new(FaultyWriter { writer, mischief }))
     }
-    async fn link(&self, key: &OutputKey, valid: Duration) -> Result<Url, Fault> {
-        self.mischief.on(self.port.link(key, valid)).await
+    async fn link(&self, key: &OutputKey, method: LinkMethod, valid: Duration) -> Result<Link, Fault> {
+        self.mischief.on(self.port.link(key, method, valid)).await
     }
     async fn list(&self, job: JobId) -> Result<Vec<OutputKey>, Fault> {
         self.mischief.on(self.port.list(job)).await

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shared::export::{JobId, OutputKey};
+use shared::clock::{Clock, SystemClock};
+use shared::export::{Encoding, JobId, OutputKey};
 use shared::fault::Fault;
-use shared::outputs::{OutputStore, OutputWriter};
+use shared::outputs::{Link, LinkMethod, OutputStore, OutputWriter};
 use url::Url;
 
 /// Finished objects by name.
@@ -18,7 +19,7 @@ pub struct MemoryOutputs {
 }
 
 impl MemoryOutputs {
-    /// The content of an object; panics when there is none, since a manifest names only what is there.
+    /// The bytes of an object, encoded as they were written; panics when there is none, since a manifest names only what is there.
     pub fn read(&self, key: &OutputKey) -> Vec<u8> {
         let objects = self.objects.lock().expect("no test panics while it holds the lock");
         objects.get(key).unwrap_or_else(|| panic!("{key} is named but not there")).clone()
@@ -56,12 +57,13 @@ impl OutputWriter for Writer {
 
 #[async_trait]
 impl OutputStore for MemoryOutputs {
-    async fn create(&self, key: &OutputKey) -> Result<Box<dyn OutputWriter>, Fault> {
+    async fn create(&self, key: &OutputKey, _encoding: Encoding) -> Result<Box<dyn OutputWriter>, Fault> {
         Ok(Box::new(Writer { key: key.clone(), content: Vec::new(), store: self.clone() }))
     }
 
-    async fn link(&self, key: &OutputKey, _valid: Duration) -> Result<Url, Fault> {
-        Ok(Url::parse(&format!("memory:{key}")).expect("a name is a path"))
+    async fn link(&self, key: &OutputKey, _method: LinkMethod, valid: Duration) -> Result<Link, Fault> {
+        let url = Url::parse(&format!("memory:{key}")).expect("a name is a path");
+        Ok(Link { url, expires_at: SystemClock.now() + valid })
     }
 
     async fn list(&self, job: JobId) -> Result<Vec<OutputKey>, Fault> {

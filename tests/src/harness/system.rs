@@ -1,6 +1,6 @@
 //! The whole system in this process, on real Redis, RabbitMQ, PostgreSQL and S3: an API on a free port and workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use anyhow::Context;
 use api_service::Api;
 use export_worker::Worker;
 use futures_util::FutureExt;
-use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE};
+use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use serde_json::Value;
-use shared::export::{JobId, TaskKind};
+use serde_json::{Value, json};
+use shared::export::{Anchor, JobId, TaskKind};
 use shared::fhir::{OwnBases, Resource, ResourceKey};
 use shared::jobs::Plan;
 use shared::metrics::Metrics;
@@ -32,6 +32,9 @@ use crate::oracle::{Reached, Resources, by_key, key_of, reached, type_of};
 
 /// The base that clients are told; nothing listens there, so a URL that was not built from it would show.
 pub const PUBLIC_BASE: &str = "https://export.example.org/payer/fhir";
+
+/// The header that asks for an asynchronous answer.
+pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// How long a test waits for something that happens within a second on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);
@@ -64,6 +67,19 @@ pub struct Exported {
     pub reached: Reached,
     /// How many lines the manifest says each type has.
     pub counts: BTreeMap<String, u64>,
+    /// The `Type/id` of what the files of deletions delete.
+    pub deleted: BTreeSet<String>,
+    /// The resources in the blocks of files that are organized by patient, by patient.
+    pub blocks: BTreeMap<String, Vec<String>>,
+    /// What the error files say, each line.
+    pub issues: Vec<Value>,
+}
+
+impl Exported {
+    /// The `Type/id` of all resources in `output`.
+    pub fn keys(&self) -> Vec<&str> {
+        self.reached.lines.keys().map(String::as_str).collect()
+    }
 }
 
 /// Runs a story on a system with two workers, `devstore` and these resources, and takes the system down afterwards,
@@ -168,6 +184,10 @@ impl System {
             call_seconds: 60,
             grace_seconds: 60,
             source_connections: 3,
+            // Tests poll as fast as they can; those of the limits set their own.
+            polls_per_minute: 1_000_000,
+            poll_burst: 1_000_000,
+            jobs_per_client: 1_000,
             ..Settings::default()
         };
         change(&mut settings);
@@ -178,7 +198,13 @@ impl System {
             .serve(listener)?;
         // It has nothing to finish when the test is over, and the process ends with the test.
         tokio::spawn(server);
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        // What a kick-off must have, and nothing else minds.
+        let headers = HeaderMap::from_iter([(PREFER, HeaderValue::from_static("respond-async"))]);
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .default_headers(headers)
+            .build()?;
         let system = Self {
             platform,
             settings,
@@ -215,7 +241,8 @@ impl System {
     pub async fn plan_by_hand(&self, polling: &str) {
         let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
         let Platform { jobs, source, clock, .. } = &self.platform;
-        let list = jobs.job(job).await.expect("the store answers").expect("it was kicked off").request.list().clone();
+        let request = jobs.job(job).await.expect("the store answers").expect("it was kicked off").request;
+        let Anchor::Group(list) = request.anchor else { panic!("only a list is planned by hand") };
         let transaction_time = source.transaction_time().await.expect("the source answers");
         let slices = source.cut(&list, transaction_time, 2).await.expect("the list is there");
         let tasks = std::iter::once(TaskKind::List).chain(slices.into_iter().map(TaskKind::Listed)).collect();
@@ -243,13 +270,24 @@ impl System {
 
     /// A request to a URL below the public base, or to a path below it.
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        let path = url.strip_prefix(PUBLIC_BASE).unwrap_or(url);
-        self.client.request(method, format!("{}{path}", self.local_base))
+        self.client.request(method, self.local(url))
+    }
+
+    /// Where the API of this system answers for a URL below the public base, or a path below it.
+    pub fn local(&self, url: &str) -> String {
+        format!("{}{}", self.local_base, url.strip_prefix(PUBLIC_BASE).unwrap_or(url))
     }
 
     /// `GET`.
     pub async fn get(&self, url: &str) -> Response {
         self.request(Method::GET, url).send().await.expect("the API answers")
+    }
+
+    /// `POST` of a `Parameters` resource with these parameters.
+    pub async fn post(&self, url: &str, parameters: &[Value]) -> Response {
+        let body = json!({"resourceType": "Parameters", "parameter": parameters});
+        let request = self.request(Method::POST, url).header(CONTENT_TYPE, "application/fhir+json");
+        request.body(body.to_string()).send().await.expect("the API answers")
     }
 
     /// `DELETE`.
@@ -284,13 +322,27 @@ impl System {
         self.exported(&polling).await
     }
 
+    /// The same by `POST`.
+    pub async fn export_by(&self, path: &str, parameters: &[Value]) -> Exported {
+        let response = self.post(path, parameters).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED, "{path}");
+        self.exported(&polling_location(&response)).await
+    }
+
     /// Reads all files of a job, once it is complete.
     pub async fn exported(&self, polling: &str) -> Exported {
         let response = self.ended(polling).await;
         assert_eq!(response.status(), StatusCode::OK);
         let manifest: Value = response.json().await.expect("a manifest is JSON");
-        let mut exported = Exported { reached: Reached::default(), counts: BTreeMap::new(), manifest };
-        for array in ["output", "error"] {
+        let mut exported = Exported {
+            reached: Reached::default(),
+            counts: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            blocks: BTreeMap::new(),
+            issues: Vec::new(),
+            manifest,
+        };
+        for array in ["output", "deleted", "error"] {
             for item in exported.manifest[array].as_array().expect("the arrays are always there").clone() {
                 self.read(array, &item, &mut exported).await;
             }
@@ -298,27 +350,36 @@ impl System {
         exported
     }
 
-    async fn read(&self, array: &str, item: &Value, exported: &mut Exported) {
+    /// The answer to the download of a file that an item of a manifest names.
+    pub async fn download(&self, item: &Value) -> Response {
         let url = item["url"].as_str().expect("an item has a url");
-        let response = self.client.get(url).send().await.expect("the store answers");
+        self.client.get(url).send().await.expect("the store answers")
+    }
+
+    async fn read(&self, array: &str, item: &Value, exported: &mut Exported) {
+        let response = self.download(item).await;
         assert_eq!(response.status(), StatusCode::OK, "a link works as it is");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/fhir+ndjson");
         let text = response.text().await.expect("a file is text");
-        let resource_type = item["type"].as_str().expect("an item has a type");
         assert_eq!(Some(text.lines().count() as u64), item["count"].as_u64(), "count is the number of lines");
         assert!(text.ends_with('\n') && !text.contains("\n\n"), "NDJSON has a line for each resource and no other");
-        if array == "error" {
-            for line in text.lines() {
-                errors::read(line, &mut exported.reached).expect("error lines can be read");
-            }
-            return;
+        match array {
+            "error" => return read_errors(&text, exported),
+            "deleted" => return read_deletions(&text, exported),
+            _ => {}
         }
+        let Some(resource_type) = item["type"].as_str() else { return read_blocks(&text, exported) };
         *exported.counts.entry(resource_type.to_owned()).or_default() += text.lines().count() as u64;
         for line in text.lines() {
             let key = key_of(line);
             assert_eq!(type_of(&key), resource_type, "a file holds one type");
             assert!(exported.reached.lines.insert(key.clone(), line.to_owned()).is_none(), "{key} stands twice");
         }
+    }
+
+    /// All that was loaded and not unloaded.
+    pub async fn loaded(&self) -> Resources {
+        self.source.lock().await.loaded.clone()
     }
 
     /// What a list reaches of all that was loaded, by the oracle.
@@ -334,6 +395,43 @@ impl System {
             }
         };
         assert!(timeout(PATIENCE, asking).await.is_ok(), "{what}");
+    }
+}
+
+fn read_errors(text: &str, exported: &mut Exported) {
+    for line in text.lines() {
+        errors::read(line, &mut exported.reached).expect("error lines can be read");
+        exported.issues.push(serde_json::from_str(line).expect("they are JSON"));
+    }
+}
+
+fn read_deletions(text: &str, exported: &mut Exported) {
+    for line in text.lines() {
+        let bundle: Value = serde_json::from_str(line).expect("a line is JSON");
+        assert_eq!((&bundle["resourceType"], &bundle["type"]), (&json!("Bundle"), &json!("transaction")));
+        for entry in bundle["entry"].as_array().expect("a transaction has entries") {
+            assert_eq!(entry["request"]["method"], "DELETE");
+            let url = entry["request"]["url"].as_str().expect("a request has a url").to_owned();
+            assert!(exported.deleted.insert(url), "a deletion is told once");
+        }
+    }
+}
+
+fn read_blocks(text: &str, exported: &mut Exported) {
+    let mut block = None;
+    for line in text.lines() {
+        let json: Value = serde_json::from_str(line).expect("a line is JSON");
+        if json["resourceType"] == "Parameters" {
+            let patient =
+                json["parameter"][0]["valueReference"]["reference"].as_str().expect("a header names its patient");
+            assert!(exported.blocks.insert(patient.to_owned(), Vec::new()).is_none(), "a patient has one block");
+            block = Some(patient.to_owned());
+            continue;
+        }
+        let key = key_of(line);
+        let patient = block.as_ref().expect("a file of blocks begins with a header");
+        exported.blocks.entry(patient.clone()).or_default().push(key.clone());
+        assert!(exported.reached.lines.insert(key.clone(), line.to_owned()).is_none(), "{key} stands twice");
     }
 }
 

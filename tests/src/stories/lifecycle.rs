@@ -8,9 +8,9 @@ use shared::jobs::NewJob;
 use shared::settings::{Links, Settings};
 
 use super::small_list;
-use crate::harness::amqp_url;
 use crate::harness::proxy::{Proxy, Wire};
 use crate::harness::system::{PUBLIC_BASE, issue, polling_location, with, with_settings};
+use crate::harness::{amqp_url, redis_url};
 
 #[tokio::test]
 async fn both_operations_can_be_kicked_off_by_get_and_by_post() {
@@ -174,13 +174,8 @@ async fn gated_links_lead_through_the_api_to_a_link_of_minutes() {
 async fn a_job_that_was_recorded_and_never_published_runs() {
     with(&small_list(), |system| async move {
         // What an API leaves behind that dies between the two.
-        let request = ExportRequest {
-            anchor: Anchor::Group("g".parse().expect("it is an id")),
-            operation: Operation::Export,
-            url: String::new(),
-            types: None,
-            since: None,
-        };
+        let request =
+            ExportRequest::new(Anchor::Group("g".parse().expect("it is an id")), Operation::Export, String::new());
         let now = system.platform.clock.now();
         let job = NewJob { id: JobId::random(), client: ClientId("open".to_owned()), request, created_at: now };
         system.platform.jobs.create(&job, now).await.expect("the store takes it");
@@ -220,6 +215,45 @@ async fn other_methods_are_refused_with_the_ones_that_are_allowed() {
             assert_eq!(response.headers()[ALLOW], allowed);
             assert_eq!(issue(response).await.0, "not-supported");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_expired_job_is_gone_with_its_files() {
+    let short = |settings: &mut Settings| settings.retention_seconds = 1;
+    with_settings(&small_list(), short, |system| async move {
+        let polling = system.kick_off("/Group/g/$export").await;
+        let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
+        let outputs = &system.platform.outputs;
+        system
+            .eventually("the job is gone", || async { system.get(&polling).await.status() == StatusCode::NOT_FOUND })
+            .await;
+        system
+            .eventually("the files are removed", || async { outputs.list(job).await.is_ok_and(|left| left.is_empty()) })
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_a_transient_error() {
+    let wire = Proxy::to(&redis_url(), Wire::Pass).await;
+    let jobs_url = wire.url(&redis_url());
+    let by_wire = |settings: &mut Settings| {
+        settings.jobs_url = jobs_url;
+        settings.call_seconds = 2;
+    };
+    with_settings(&small_list(), by_wire, |system| async move {
+        let polling = system.kick_off("/Group/g/$export").await;
+        system.exported(&polling).await;
+        wire.set(Wire::Down);
+        let response = system.get(&polling).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers()[RETRY_AFTER].to_str().is_ok_and(|text| text.parse::<u32>().is_ok()));
+        assert_eq!(issue(response).await.0, "transient");
+        wire.set(Wire::Pass);
+        system.eventually("it answers again", || async { system.get(&polling).await.status() == StatusCode::OK }).await;
     })
     .await;
 }

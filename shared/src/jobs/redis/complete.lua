@@ -1,6 +1,6 @@
 -- complete: the first attempt that completes a task wins, opens the next one, or ends the job with the last one
--- KEYS   1 job  2 tasks  3 due  4 attempts  5 done (task -> winning attempt, blank, outputs)
--- ARGV   1 task  2 attempt  3 outputs  4 lines  5 now  6 due  7 expires  8 how long the record stays, in ms
+-- KEYS   1 job  2 tasks  3 due  4 attempts  5 done (task -> winning attempt, blank, order of completion, blank, what it wrote)
+-- ARGV   1 task  2 attempt  3 what it wrote  4 lines  5 now  6 due  7 expires  8 how long the record stays, in ms
 -- gives  {whether it won, the task that was opened or 0, whether the job is completed by this}
 local state, last = unpack(redis.call('HMGET', KEYS[1], 'state', 'last'))
 local winner = redis.call('HGET', KEYS[5], ARGV[1])
@@ -9,9 +9,9 @@ if winner then
   return {1, 0, last == ARGV[1] and 1 or 0}
 end
 if state ~= 'running' or redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then return {0, 0, 0} end
-redis.call('HSET', KEYS[5], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
-redis.call('HINCRBY', KEYS[1], 'lines', ARGV[4])
 local done = redis.call('HINCRBY', KEYS[1], 'done', 1)
+redis.call('HSET', KEYS[5], ARGV[1], ARGV[2] .. ' ' .. done .. ' ' .. ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'lines', ARGV[4])
 local tasks, opened = unpack(redis.call('HMGET', KEYS[1], 'tasks', 'opened'))
 if opened + 1 < tonumber(tasks) then
   redis.call('ZADD', KEYS[3], ARGV[6], opened + 1)

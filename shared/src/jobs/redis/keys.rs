@@ -1,5 +1,5 @@
 //! The names of the keys. All keys of a job carry the hash tag `{job}`, so that Redis Cluster keeps them in one slot and
-//! a script may touch them together; the index of all jobs is in a slot of its own.
+//! a script may touch them together; the index of all jobs and the sets of live jobs are in slots of their own.
 
 use crate::export::{JobId, TaskKind};
 use crate::fhir::ResourceType;
@@ -39,7 +39,7 @@ impl Keys {
         self.named("attempts")
     }
 
-    /// Hash: done task → the winning attempt, a blank, and its outputs as JSON.
+    /// Hash: done task → the winning attempt, a blank, how many tasks were done with it, a blank, and what it wrote as JSON.
     pub(super) fn done(&self) -> String {
         self.named("done")
     }

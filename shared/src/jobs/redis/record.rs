@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::export::{ClientId, Job, JobId, JobState, Output, Progress};
+use crate::export::{ClientId, Job, JobId, JobState, Progress, Written};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 use crate::jobs::NewJob;
 
 /// The version of the records that this build writes and reads.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// The fields of a new job.
 pub(super) fn fields_of(job: &NewJob) -> [(&'static str, String); 5] {
@@ -74,10 +74,17 @@ impl Record<'_> {
     }
 }
 
-/// The outputs of a done task, from `{attempt} {outputs}`.
-pub(super) fn outputs_of(job: JobId, done: &str) -> Result<Vec<Output>, Fault> {
-    let (_, outputs) = done.split_once(' ').ok_or_else(|| unreadable(job, "outputs"))?;
-    parsed(job, "outputs", outputs)
+/// What the done tasks of a job have written, from `{attempt} {order} {written}` of each, by the order.
+pub(super) fn written_of(job: JobId, done: &[String]) -> Result<Vec<Written>, Fault> {
+    let mut in_order = Vec::with_capacity(done.len());
+    for task in done {
+        let mut words = task.splitn(3, ' ').skip(1);
+        let order = words.next().and_then(|order| order.parse::<u32>().ok());
+        let (Some(order), Some(written)) = (order, words.next()) else { return Err(unreadable(job, "done")) };
+        in_order.push((order, parsed(job, "done", written)?));
+    }
+    in_order.sort_unstable_by_key(|(order, _)| *order);
+    Ok(in_order.into_iter().map(|(_, written)| written).collect())
 }
 
 /// JSON for a value of this crate's own types.

@@ -11,6 +11,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectI
 use bytes::Bytes;
 
 use super::faults::fault;
+use crate::export::Encoding;
 use crate::fault::{Fault, FaultKind};
 
 /// The media type of every object (standards §1.6).
@@ -43,9 +44,10 @@ pub(super) enum NotCompleted {
 }
 
 impl Bucket {
-    /// Writes an object in one request.
-    pub(super) async fn put(&self, object: &str, content: Bytes) -> Result<(), Fault> {
+    /// Writes an object in one request. Its content is in this encoding already.
+    pub(super) async fn put(&self, object: &str, encoding: Encoding, content: Bytes) -> Result<(), Fault> {
         let request = self.client.put_object().bucket(&self.name).key(object).content_type(NDJSON);
+        let request = request.set_content_encoding(content_encoding(encoding));
         let request = request.body(ByteStream::from(content)).customize();
         let request = if self.signs_content { request } else { request.disable_payload_signing() };
         match request.send().await {
@@ -54,10 +56,11 @@ impl Bucket {
         }
     }
 
-    /// Begins an upload in parts; answers its id.
-    pub(super) async fn begin(&self, object: &str) -> Result<String, Fault> {
+    /// Begins an upload in parts, of content that is in this encoding already; answers its id.
+    pub(super) async fn begin(&self, object: &str, encoding: Encoding) -> Result<String, Fault> {
         let doing = || format!("failed to begin the upload of {object}");
         let request = self.client.create_multipart_upload().bucket(&self.name).key(object).content_type(NDJSON);
+        let request = request.set_content_encoding(content_encoding(encoding));
         let begun = request.send().await.map_err(|error| self.fault(doing(), error))?;
         begun.upload_id.ok_or_else(|| Fault::new(FaultKind::Corrupt, doing()).because("the store gave it no id"))
     }
@@ -199,5 +202,13 @@ impl Bucket {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         fault(doing, &self.name, error)
+    }
+}
+
+/// The header `Content-Encoding` of an object; none for one that is stored as it is (RFC 9110, section 8.4).
+fn content_encoding(encoding: Encoding) -> Option<String> {
+    match encoding {
+        Encoding::Identity => None,
+        Encoding::Gzip => Some("gzip".to_owned()),
     }
 }

@@ -15,6 +15,8 @@ use url::Url;
 use super::faults::fault;
 use crate::clock::{Clock, SystemClock};
 use crate::fault::{Fault, FaultKind};
+use crate::fhir::Instant;
+use crate::outputs::{Link, LinkMethod};
 
 /// The longest that S3 lets a link live.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
@@ -60,24 +62,39 @@ impl Links {
     }
 
     /// A link to an object for `valid` from now; see [`crate::outputs::OutputStore::link`].
-    pub(super) async fn sign(&self, object: &str, valid: Duration) -> Result<Url, Fault> {
+    pub(super) async fn sign(&self, object: &str, method: LinkMethod, valid: Duration) -> Result<Link, Fault> {
         let doing = || format!("failed to sign a link to {object}");
-        let micros = u64::try_from(self.clock.now().unix_micros()).unwrap_or(0);
-        let now = UNIX_EPOCH + Duration::from_micros(micros);
-        let valid = whole_seconds(valid);
-
-        let signer =
-            self.signer(now, valid).await.map_err(|why| Fault::new(FaultKind::Unavailable, doing()).because(why))?;
-        let Some(valid) = lifetime(valid, now, signer.ends_at) else {
+        let asked_for = whole_seconds(valid);
+        let now = self.whole_second();
+        let signer = self
+            .signer(now, asked_for)
+            .await
+            .map_err(|why| Fault::new(FaultKind::Unavailable, doing()).because(why))?;
+        let Some(valid) = lifetime(asked_for, now, signer.ends_at) else {
             return Err(
                 Fault::new(FaultKind::Unavailable, doing()).because("the credentials that sign it have expired")
             );
         };
         let until = PresigningConfig::builder().start_time(now).expires_in(valid).build();
         let until = until.map_err(|error| Fault::new(FaultKind::Invalid, doing()).because(error))?;
-        let request = signer.client.get_object().bucket(&self.bucket).key(object);
-        let link = request.presigned(until).await.map_err(|error| fault(doing(), &self.bucket, error))?;
-        Url::parse(link.uri()).map_err(|error| Fault::new(FaultKind::Invalid, doing()).because(error))
+        let link = match method {
+            LinkMethod::Get => {
+                let request = signer.client.get_object().bucket(&self.bucket).key(object);
+                request.presigned(until).await.map_err(|error| fault(doing(), &self.bucket, error))
+            }
+            LinkMethod::Head => {
+                let request = signer.client.head_object().bucket(&self.bucket).key(object);
+                request.presigned(until).await.map_err(|error| fault(doing(), &self.bucket, error))
+            }
+        }?;
+        let url = Url::parse(link.uri()).map_err(|error| Fault::new(FaultKind::Invalid, doing()).because(error))?;
+        Ok(Link { url, expires_at: instant(now + valid) })
+    }
+
+    /// The time now, cut down to the second: a signature tells no finer time, and the link ends by what it tells.
+    fn whole_second(&self) -> SystemTime {
+        let millis = u64::try_from(self.clock.now().unix_millis()).unwrap_or(0);
+        UNIX_EPOCH + Duration::from_secs(millis / 1_000)
     }
 
     /// The signer for a link of this length. Only one caller at a time asks for credentials; the others wait for them.
@@ -123,6 +140,11 @@ fn is_due(asked_at: SystemTime, ends_at: Option<SystemTime>, valid: Duration, no
     }
 }
 
+fn instant(at: SystemTime) -> Instant {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Instant::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// The length of a link as S3 takes it: whole seconds, from one second to seven days.
 fn whole_seconds(valid: Duration) -> Duration {
     Duration::from_secs(valid.as_secs().clamp(1, LONGEST.as_secs()))
@@ -143,7 +165,6 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::fhir::Instant;
 
     const START: i64 = 1_767_225_600;
 
@@ -173,10 +194,13 @@ mod tests {
     }
 
     async fn length(links: &Links, valid: Duration) -> String {
-        let link = links.sign("a/b.ndjson", valid).await.expect("can be signed");
+        let link = links.sign("a/b.ndjson", LinkMethod::Get, valid).await.expect("can be signed").url;
         assert!(link.as_str().starts_with("https://files.example.org/exports/a/b.ndjson?"), "{link}");
-        let mut query = link.query_pairs();
-        query.find(|(name, _)| name == "X-Amz-Expires").expect("has a length").1.into_owned()
+        said(&link, "X-Amz-Expires")
+    }
+
+    fn said(link: &Url, name: &str) -> String {
+        link.query_pairs().find(|(given, _)| given == name).expect("is in every link").1.into_owned()
     }
 
     #[test]
@@ -193,6 +217,20 @@ mod tests {
         assert_eq!(lifetime(seconds(300), at(0), Some(at(20))), Some(seconds(20)));
         assert_eq!(lifetime(seconds(300), at(20), Some(at(20))), None);
         assert_eq!(lifetime(seconds(300), at(21), Some(at(20))), None);
+    }
+
+    #[tokio::test]
+    async fn a_link_tells_the_end_that_its_signature_has() {
+        let (links, clock) = links(Some(at(1000)));
+        clock.advance(Duration::from_millis(1999));
+        for (valid, end) in [(seconds(300), 301), (seconds(2000), 1000)] {
+            for method in [LinkMethod::Get, LinkMethod::Head] {
+                let link = links.sign("a/b.ndjson", method, valid).await.expect("can be signed");
+                assert_eq!(said(&link.url, "X-Amz-Date"), "20260101T000001Z");
+                assert_eq!(said(&link.url, "X-Amz-Expires"), (end - 1).to_string());
+                assert_eq!(link.expires_at, instant(at(end)));
+            }
+        }
     }
 
     #[tokio::test]
@@ -222,7 +260,7 @@ mod tests {
         clock.advance(seconds(199));
         assert_eq!(length(&links, seconds(300)).await, "1");
         clock.advance(seconds(1));
-        let fault = links.sign("a/b.ndjson", seconds(300)).await.expect_err("they have ended");
+        let fault = links.sign("a/b.ndjson", LinkMethod::Get, seconds(300)).await.expect_err("they have ended");
         assert_eq!(fault.kind(), FaultKind::Unavailable);
         assert!(fault.to_string().ends_with("have expired"), "{fault}");
     }
@@ -233,7 +271,7 @@ mod tests {
         let nobody = SharedCredentialsProvider::new(nobody.build());
         let (mut links, clock) = links(None);
         links.source = nobody;
-        let fault = links.sign("a/b.ndjson", seconds(300)).await.expect_err("nobody signs");
+        let fault = links.sign("a/b.ndjson", LinkMethod::Get, seconds(300)).await.expect_err("nobody signs");
         assert_eq!(fault.kind(), FaultKind::Unavailable);
         assert!(fault.to_string().starts_with("failed to sign a link to a/b.ndjson: no credentials"), "{fault}");
 

@@ -11,7 +11,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::S3Settings;
 use super::bucket::{Bucket, NotCompleted};
+use crate::export::Encoding;
 use crate::fault::{Fault, FaultKind};
 use crate::outputs::OutputWriter;
 
@@ -30,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Writer {
     bucket: Arc<Bucket>,
     object: String,
+    encoding: Encoding,
     part_bytes: usize,
     uploads_at_once: usize,
     part: BytesMut,
@@ -48,12 +51,13 @@ struct Upload {
 }
 
 impl Writer {
-    pub(super) fn new(bucket: Arc<Bucket>, object: String, part_bytes: usize, uploads_at_once: usize) -> Self {
+    pub(super) fn new(bucket: Arc<Bucket>, object: String, encoding: Encoding, settings: &S3Settings) -> Self {
         Self {
             bucket,
             object,
-            part_bytes,
-            uploads_at_once,
+            encoding,
+            part_bytes: settings.part_bytes,
+            uploads_at_once: settings.uploads_at_once,
             part: BytesMut::new(),
             bytes: 0,
             upload: None,
@@ -85,7 +89,7 @@ impl Writer {
         let content = mem::take(&mut self.part).freeze();
         let upload = match &mut self.upload {
             Some(upload) => upload,
-            None => self.upload.insert(Upload::new(self.bucket.begin(&self.object).await?)),
+            None => self.upload.insert(Upload::new(self.bucket.begin(&self.object, self.encoding).await?)),
         };
         if upload.parts == MOST_PARTS {
             let doing = format!("failed to upload {}", self.object);
@@ -109,7 +113,7 @@ impl Writer {
 
     async fn complete(&mut self) -> Result<(), Fault> {
         if self.upload.is_none() {
-            return self.bucket.put(&self.object, mem::take(&mut self.part).freeze()).await;
+            return self.bucket.put(&self.object, self.encoding, mem::take(&mut self.part).freeze()).await;
         }
         self.send().await?;
         let Some(upload) = &mut self.upload else { return Ok(()) };

@@ -59,10 +59,14 @@ async fn stage_members(transaction: &Transaction<'_>, list: &OpenedList<'_>, own
     for (ordinal, body) in (0_i64..).zip(&list.members) {
         let named = named(body, own);
         let first = |way| named.iter().find(|(named_by, _)| *named_by == way).map(|(_, key)| key);
-        let id = |way| first(way).map(|key: &ResourceKey| key.id.as_str());
+        let id = |way, of_type| {
+            first(way).filter(|key: &&ResourceKey| key.resource_type == of_type).map(|key| key.id.as_str())
+        };
+        let patient = id(Attribution::Entity, ResourceType::PATIENT);
+        let coverage = id(Attribution::Coverage, ResourceType::COVERAGE);
         let provider = first(Attribution::Provider).map(ToString::to_string);
         rows.row(5).bigint(ordinal).text(body.as_bytes());
-        rows.maybe_text(id(Attribution::Entity)).maybe_text(id(Attribution::Coverage)).maybe_text(provider.as_deref());
+        rows.maybe_text(patient).maybe_text(coverage).maybe_text(provider.as_deref());
         rows.flush().await?;
     }
     rows.finish().await?;

@@ -207,8 +207,8 @@ const DELETE: &str = "-- delete: the current version goes, and stays in the hist
         WHERE r.resource_type = k.resource_type AND r.id = k.id
         RETURNING r.resource_type, r.id, r.version, r.last_updated, r.body
     )
-    INSERT INTO resource_history (resource_type, id, version, last_updated, superseded_at, body)
-    SELECT resource_type, id, version, last_updated, $3, body FROM gone";
+    INSERT INTO resource_history (resource_type, id, version, last_updated, superseded_at, deleted_at, body)
+    SELECT resource_type, id, version, last_updated, $3, $3, body FROM gone";
 
 /// A Group that cannot be opened, or a member of it that cannot be read.
 pub(super) fn unreadable_group(why: &str) -> Fault {

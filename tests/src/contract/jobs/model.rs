@@ -29,7 +29,7 @@ enum Call {
     Backlog { now: u64 },
 }
 
-const JOBS: usize = 2;
+const JOBS: usize = 3;
 const CALLS: usize = 80;
 const CASES: u32 = 120;
 
@@ -63,13 +63,21 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
+/// Who starts a job: one client the first two, another the third.
+fn client(job: usize) -> ClientId {
+    ClientId(format!("client {}", job / 2))
+}
+
 /// The answer in a form that can be compared: one line.
 async fn ask(store: &dyn JobStore, jobs: &[JobId], call: &Call) -> String {
     fn line<T: Debug>(answer: Result<T, Fault>) -> String {
         format!("{:?}", answer.unwrap())
     }
     match *call {
-        Call::Create { job, due } => line(store.create(&new_job(jobs[job]), at(due)).await),
+        Call::Create { job, due } => {
+            let new = NewJob { client: client(job), ..new_job(jobs[job]) };
+            line(store.create(&new, at(due)).await)
+        }
         Call::Published { job, task: no, due } => line(store.published(task(jobs[job], no), at(due)).await),
         Call::Start { job, task: no, token, attempts, now, due } => {
             let token = StartToken(uuid::Uuid::from_u128(token));
@@ -82,8 +90,8 @@ async fn ask(store: &dyn JobStore, jobs: &[JobId], call: &Call) -> String {
         }
         Call::Complete { job, task: no, attempt, files, now, due, expires } => {
             let task = task(jobs[job], no);
-            let files = outputs(task, attempt, files);
-            line(store.complete(task, Attempt(attempt), &files, at(now), at(due), at(expires)).await)
+            let written = written(task, attempt, files);
+            line(store.complete(task, Attempt(attempt), &written, at(now), at(due), at(expires)).await)
         }
         Call::GiveBack { job, task: no, due, uncounted } => {
             line(store.give_back(task(jobs[job], no), at(due), uncounted).await)
@@ -121,9 +129,10 @@ async fn compare(namespace: String, calls: Vec<Call>) -> Result<(), TestCaseErro
 }
 
 async fn state(store: &dyn JobStore, jobs: &[JobId], mut answer: String) -> String {
-    for job in jobs {
-        let (read, outputs) = (store.job(*job).await.unwrap(), store.outputs(*job).await.unwrap());
-        write!(answer, "\n    {read:?} {outputs:?}").expect("a text takes everything");
+    for (number, job) in jobs.iter().enumerate() {
+        let (read, written) = (store.job(*job).await.unwrap(), store.written(*job).await.unwrap());
+        let live = store.live_jobs(&client(number)).await.unwrap();
+        write!(answer, "\n    {read:?} {written:?}, its client has {live} alive").expect("a text takes everything");
     }
     answer
 }

@@ -106,7 +106,7 @@ async fn parts_that_overtake_each_other_are_put_in_order() -> anyhow::Result<()>
 async fn after_a_failure_a_writer_is_of_no_use() -> anyhow::Result<()> {
     let here = here().await?;
     let key = key(here.job(), 1);
-    let mut writer = here.outputs.create(&key).await?;
+    let mut writer = here.outputs.create(&key, Encoding::Identity).await?;
     here.store.faults().fail_next(3, Requests::any().with_verb("POST"), Failure::SlowDown);
     let fault = writer.write(&bytes(PART + 1)).await.expect_err("the upload cannot begin");
     assert_eq!(fault.kind(), FaultKind::Busy, "{fault}");
@@ -123,7 +123,7 @@ async fn a_writer_waits_for_a_slow_store_and_holds_few_parts() -> anyhow::Result
     let here = here().await?;
     let parts = Requests::any().with_verb("PUT").with_query("partNumber");
     here.store.faults().fail_next(usize::MAX, parts, Failure::Delay(Duration::from_hours(1)));
-    let mut writer = here.outputs.create(&key(here.job(), 1)).await?;
+    let mut writer = here.outputs.create(&key(here.job(), 1), Encoding::Identity).await?;
     // Two under way and one in hand.
     writer.write(&bytes(3 * PART)).await?;
     let more = timeout(Duration::from_millis(500), writer.write(b"{}\n")).await;
@@ -169,9 +169,9 @@ async fn links_are_signed_and_empty_objects_dropped_without_asking_the_store() -
     let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
     let outputs = outputs_at(&format!("http://127.0.0.1:{port}"), &settings()).await?;
     let key = key(JobId::random(), 1);
-    drop(outputs.create(&key).await?);
-    outputs.create(&key).await?.abort().await?;
-    let link = outputs.link(&key, Duration::from_millis(90_999)).await?;
+    drop(outputs.create(&key, Encoding::Identity).await?);
+    outputs.create(&key, Encoding::Identity).await?.abort().await?;
+    let link = outputs.link(&key, LinkMethod::Get, Duration::from_millis(90_999)).await?.url;
     let begin = format!("http://127.0.0.1:{port}/exports/space/{key}?");
     assert!(link.as_str().starts_with(&begin), "{link}");
     assert!(link.query_pairs().any(|(name, value)| name == "X-Amz-Expires" && value == "90"), "{link}");
@@ -186,7 +186,7 @@ async fn links_are_for_the_endpoint_that_clients_see() -> anyhow::Result<()> {
     let outputs = S3Outputs::connect(&address, "space", here.store.credentials(), &settings()).await?;
     let key = key(JobId::random(), 1);
     write(&outputs, &key, b"{}\n").await?;
-    let link = outputs.link(&key, HOUR).await?;
+    let link = outputs.link(&key, LinkMethod::Get, HOUR).await?.url;
     assert_eq!(link.host_str(), Some("localhost"));
     assert_eq!(here.get(link).await?.error_for_status()?.bytes().await?, "{}\n");
     Ok(())

@@ -1,5 +1,7 @@
 //! What only a database can do: it has a past, and others write while it is read.
 
+mod past;
+
 use std::sync::Arc;
 use std::time::Duration;
 

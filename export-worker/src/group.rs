@@ -1,0 +1,89 @@
+//! One Group on one line, streamed member by member, however many there are.
+
+use bytes::Bytes;
+use shared::export::OutputKind;
+use shared::fhir::{Resource, ResourceId, ResourceKey, ResourceType, edit, json};
+use shared::source::{ListHead, Stored};
+
+use crate::execute::{Frame, TaskError};
+use crate::parts::Parts;
+use crate::select;
+
+/// The line of a Group, cut open at its members.
+pub struct GroupLine {
+    before: Bytes,
+    after: Bytes,
+    /// Whether members stand between the two.
+    open: bool,
+    members: u64,
+}
+
+impl GroupLine {
+    /// Of a Group with all its members, or with the elements only that were asked for. `None` when it cannot be cut.
+    pub fn whole(frame: &Frame<'_>, id: &ResourceId, head: &ListHead) -> Option<Self> {
+        if frame.request.selection.elements.cuts(ResourceType::GROUP) {
+            let head = stored(id, head).resource;
+            let cut = select::line(&frame.request.selection, &head)?;
+            return Self::cut_open(&String::from_utf8_lossy(&cut));
+        }
+        let open = head.members > 0;
+        Some(Self { before: head.before.clone(), after: head.after.clone(), open, members: 0 })
+    }
+
+    /// Of a Group that will hold some of its members only, and says so. The narrative and what is contained may speak of
+    /// the others, so they are left out. `None` when it cannot be cut.
+    pub fn subsetted(frame: &Frame<'_>, id: &ResourceId, head: &ListHead) -> Option<Self> {
+        let head = stored(id, head).resource;
+        let cut = select::line(&frame.request.selection, &head)?;
+        let bare = edit::without(&String::from_utf8_lossy(&cut), &["text", "contained"]).ok()?;
+        Self::cut_open(&edit::subsetted(&bare).ok()?)
+    }
+
+    fn cut_open(text: &str) -> Option<Self> {
+        let opened = json::open_group(text).ok()?;
+        let part = |part: &str| Bytes::copy_from_slice(part.as_bytes());
+        let open = opened.has_place_for_members();
+        Some(Self { before: part(opened.before), after: part(opened.after), open, members: 0 })
+    }
+
+    pub async fn begin(&self, parts: &mut Parts<'_>) -> Result<(), TaskError> {
+        parts.write(OutputKind::Output, ResourceType::GROUP, &self.before).await
+    }
+
+    /// Adds a member, unless members are not among the elements that were asked for.
+    pub async fn member(&mut self, member: &[u8], parts: &mut Parts<'_>) -> Result<(), TaskError> {
+        if !self.open {
+            return Ok(());
+        }
+        if self.members > 0 {
+            parts.write(OutputKind::Output, ResourceType::GROUP, b",").await?;
+        }
+        self.members += 1;
+        parts.write(OutputKind::Output, ResourceType::GROUP, member).await
+    }
+
+    pub async fn end(self, parts: &mut Parts<'_>) -> Result<(), TaskError> {
+        parts.write(OutputKind::Output, ResourceType::GROUP, &self.after).await?;
+        parts.end_line(OutputKind::Output, ResourceType::GROUP).await
+    }
+}
+
+/// A page of the members of a list, from the `from`-th on; never empty.
+pub async fn members(frame: &Frame<'_>, id: &ResourceId, head: &ListHead, from: u64) -> Result<Vec<Bytes>, TaskError> {
+    frame.check().await?;
+    let page = frame.worker.platform.source.members(id, frame.as_of, from, frame.worker.limits.page_ids).await?;
+    if page.is_empty() {
+        return Err(TaskError::GiveUp(format!(
+            "the attribution list Group/{id} has {} members, but only {from} can be read",
+            head.members
+        )));
+    }
+    Ok(page)
+}
+
+/// The Group without its members, as a resource.
+pub fn stored(id: &ResourceId, head: &ListHead) -> Stored {
+    let body = [&head.before[..], &head.after[..]].concat().into();
+    let resource = Resource { key: ResourceKey::new(ResourceType::GROUP, id.clone()), body };
+    Stored { resource, last_updated: head.last_updated }
+}

@@ -1,0 +1,89 @@
+//! Looking up single resources by their keys: whether a list names them, and what they were, as of a time.
+
+use std::collections::{HashMap, HashSet};
+
+use super::PostgresSource;
+use super::columns::At;
+use super::members::must_exist;
+use super::rows::{KEYS_A_STATEMENT, columns, numbered, read, stored};
+use crate::fault::Fault;
+use crate::fhir::{Instant, ResourceId, ResourceKey};
+use crate::source::Stored;
+
+const LISTED_AMONG: &str = "-- listed_among: which of the keys a list names as of a time, and since when
+    SELECT k.number, named.listed_since
+    FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS k (resource_type, id, number)
+    CROSS JOIN LATERAL (
+        SELECT l.listed_since FROM attribution_listed l
+        WHERE l.list = $1 AND l.resource_type = k.resource_type AND l.id = k.id
+            AND l.valid_from <= $2 AND $2 < l.valid_to
+        LIMIT 1
+    ) named";
+
+const LISTED_BETWEEN: &str = "-- listed_between: which of the keys a list named at any time between two
+    SELECT k.number
+    FROM unnest($4::text[], $5::text[]) WITH ORDINALITY AS k (resource_type, id, number)
+    CROSS JOIN LATERAL (
+        SELECT FROM attribution_listed l
+        WHERE l.list = $1 AND l.resource_type = k.resource_type AND l.id = k.id
+            AND l.valid_from <= $3 AND $2 < l.valid_to
+        LIMIT 1
+    ) named";
+
+const FETCH: &str = "-- fetch: resources by key as of a time
+    SELECT k.number, found.last_updated, found.body
+    FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS k (resource_type, id, number)
+    CROSS JOIN LATERAL version_at(k.resource_type, k.id, $1) found";
+
+pub(super) async fn listed_among(
+    source: &PostgresSource,
+    list: &ResourceId,
+    as_of: Instant,
+    keys: &[ResourceKey],
+) -> Result<HashMap<ResourceKey, Instant>, Fault> {
+    let doing = format!("failed to look up what list {list} names");
+    let mut among = HashMap::new();
+    for keys in keys.chunks(KEYS_A_STATEMENT) {
+        let (types, ids) = columns(keys);
+        for row in source.rows(&doing, LISTED_AMONG, &[&list.as_str(), &At(as_of), &types, &ids]).await? {
+            among.insert(numbered(&doing, keys, &row)?.clone(), read::<At>(&doing, &row, 1)?.0);
+        }
+    }
+    if among.is_empty() {
+        must_exist(source, &doing, list, as_of).await?;
+    }
+    Ok(among)
+}
+
+pub(super) async fn listed_between(
+    source: &PostgresSource,
+    list: &ResourceId,
+    since: Instant,
+    as_of: Instant,
+    keys: &[ResourceKey],
+) -> Result<HashSet<ResourceKey>, Fault> {
+    let doing = format!("failed to look up what list {list} named");
+    let mut between = HashSet::new();
+    for keys in keys.chunks(KEYS_A_STATEMENT) {
+        let (types, ids) = columns(keys);
+        let rows = source.rows(&doing, LISTED_BETWEEN, &[&list.as_str(), &At(since), &At(as_of), &types, &ids]).await?;
+        for row in rows {
+            between.insert(numbered(&doing, keys, &row)?.clone());
+        }
+    }
+    Ok(between)
+}
+
+pub(super) async fn fetch(source: &PostgresSource, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {
+    const DOING: &str = "failed to fetch resources";
+    let distinct: HashSet<&ResourceKey> = keys.iter().collect();
+    let distinct: Vec<&ResourceKey> = distinct.into_iter().collect();
+    let mut found = Vec::with_capacity(distinct.len());
+    for keys in distinct.chunks(KEYS_A_STATEMENT) {
+        let (types, ids) = columns(keys.iter().copied());
+        for row in source.rows(DOING, FETCH, &[&At(as_of), &types, &ids]).await? {
+            found.push(stored(DOING, (*numbered(DOING, keys, &row)?).clone(), &row, 1)?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,358 @@
+//! What the verbs that begin at no list, and those that look back, say about a past.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use shared::export::Slice;
+use shared::fhir::search::Query;
+use shared::fhir::{Instant, ResourceKey, ResourceType};
+use shared::source::postgres::migrate;
+use shared::source::{Deleted, ResourceSource, Stored};
+
+use super::super::{entity, group, id, key, member, patient, whole};
+use super::{Database, resources};
+use crate::harness::{self, random::Random};
+
+fn written(id: &str, text: &str) -> String {
+    format!(r#"{{"resourceType":"Patient","id":"{id}","x":"{text}"}}"#)
+}
+
+async fn now(source: &Arc<dyn ResourceSource>) -> Instant {
+    source.transaction_time().await.expect("the source can be asked")
+}
+
+/// All that there was of the Patients, by slices and pages of these sizes.
+async fn scanned(source: &Arc<dyn ResourceSource>, as_of: Instant, size: u64, limit: u32) -> Vec<Stored> {
+    let slices = source.cut_all(&[ResourceType::PATIENT], as_of, size).await.expect("the source can be asked");
+    let mut scanned = Vec::new();
+    for mut slice in slices {
+        let mut ids = 0;
+        loop {
+            let page = source.scan(&slice, as_of, limit).await.expect("the source can be asked");
+            let Some(last) = page.last() else { break };
+            slice.after = Some(last.resource.key.id.clone());
+            ids += page.len() as u64;
+            scanned.extend(page);
+        }
+        assert_eq!(ids, slice.ids, "of the slice through {}", slice.through);
+    }
+    scanned
+}
+
+/// All that was deleted between two times, by pages of this size.
+async fn deleted(source: &Arc<dyn ResourceSource>, since: Instant, as_of: Instant, limit: u32) -> Vec<Deleted> {
+    let (mut all, types): (Vec<Deleted>, _) = (Vec::new(), ResourceType::ATTRIBUTION);
+    loop {
+        let page = source.deleted(&types, since, as_of, all.last(), limit).await.expect("the source can be asked");
+        if page.is_empty() {
+            return all;
+        }
+        assert!(page.len() <= limit as usize);
+        all.extend(page);
+    }
+}
+
+fn keys_of(deleted: &[Deleted]) -> Vec<String> {
+    deleted.iter().map(|deleted| deleted.resource.key.to_string()).collect()
+}
+
+#[tokio::test]
+async fn scans_and_deletions_are_as_of_their_time_whatever_comes_after() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    let mut random = Random::new(3);
+    let mut state: BTreeMap<String, String> = BTreeMap::new();
+    let mut rounds: Vec<(Instant, BTreeMap<String, String>, BTreeSet<String>)> = Vec::new();
+    for round in 0..12 {
+        let chosen: BTreeSet<String> = (0..30).map(|_| format!("{:02}", random.below(60))).collect();
+        let mut gone = BTreeSet::new();
+        if round % 3 == 2 {
+            gone = chosen.into_iter().filter(|id| state.remove(id).is_some()).collect();
+            let keys: Vec<ResourceKey> = gone.iter().map(|id| key(&format!("Patient/{id}"))).collect();
+            loader.delete(&keys).await.expect("it can be deleted");
+        } else {
+            let texts: Vec<String> = chosen.iter().map(|id| written(id, &round.to_string())).collect();
+            loader.load(&resources(&texts)).await.expect("it can be loaded");
+            state.extend(chosen.into_iter().zip(texts));
+        }
+        rounds.push((now(&source).await, state.clone(), gone));
+    }
+    for (as_of, then, _) in &rounds {
+        for (size, limit) in [(1_000, 1_000), (7, 3), (1, 1), (100, 10)] {
+            let scanned = scanned(&source, *as_of, size, limit).await;
+            let bodies: Vec<&[u8]> = scanned.iter().map(|stored| stored.resource.body.as_ref()).collect();
+            assert_eq!(bodies, then.values().map(String::as_bytes).collect::<Vec<_>>(), "by {size} and {limit}");
+            assert!(scanned.iter().all(|stored| stored.last_updated <= *as_of));
+        }
+    }
+    for (first, (since, ..)) in rounds.iter().enumerate() {
+        for (last, (as_of, then, _)) in rounds.iter().enumerate().skip(first) {
+            let mut when: BTreeMap<&String, usize> = BTreeMap::new();
+            for (round, (.., gone)) in rounds.iter().enumerate().take(last + 1).skip(first + 1) {
+                when.extend(gone.iter().map(|id| (id, round)));
+            }
+            let mut expected: Vec<(usize, &String)> = when.into_iter().map(|(id, round)| (round, id)).collect();
+            expected.retain(|(_, id)| !then.contains_key(*id));
+            expected.sort_unstable();
+            let expected: Vec<String> = expected.iter().map(|(_, id)| format!("Patient/{id}")).collect();
+            for limit in [1, 7, 1_000] {
+                let deleted = deleted(&source, *since, *as_of, limit).await;
+                assert_eq!(keys_of(&deleted), expected, "from round {first} to {last} by {limit}");
+                assert!(deleted.iter().all(|deleted| *since < deleted.at && deleted.at <= *as_of));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_ids_that_have_come_since_is_not_the_end_of_a_slice() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    loader.load(&resources(&["m", "y", "z"].map(patient))).await.expect("it can be loaded");
+    let before = now(&source).await;
+    let later: Vec<String> = ('a'..'m').map(|id| patient(&id.to_string())).collect();
+    loader.load(&resources(&later)).await.expect("it can be loaded");
+    loader.load(&resources(&[written("y", "later")])).await.expect("it can be loaded");
+    loader.delete(&[key("Patient/m"), key("Patient/a")]).await.expect("it can be deleted");
+    for limit in [1, 2, 3, 100] {
+        let scanned = scanned(&source, before, 100, limit).await;
+        let bodies: Vec<&[u8]> = scanned.iter().map(|stored| stored.resource.body.as_ref()).collect();
+        assert_eq!(bodies, ["m", "y", "z"].map(patient).each_ref().map(String::as_bytes), "by {limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_has_what_was_known_last_and_only_those_of_the_types_that_are_asked_for_come() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    let coverage = r#"{"resourceType":"Coverage","id":"c"}"#.to_owned();
+    let list = group("g", &[entity("p")]);
+    loader.load(&resources(&[patient("p"), coverage, list])).await.expect("it can be loaded");
+    loader.load(&resources(&[written("p", "last")])).await.expect("it can be loaded");
+    let since = now(&source).await;
+    loader.delete(&["Patient/p", "Group/g", "Coverage/c"].map(key)).await.expect("it can be deleted");
+    let as_of = now(&source).await;
+    let all = deleted(&source, since, as_of, 10).await;
+    assert_eq!(keys_of(&all), ["Coverage/c", "Group/g", "Patient/p"]);
+    assert_eq!(all[1].resource.body, r#"{"resourceType":"Group","id":"g","member":[],"quantity":1.10}"#);
+    assert_eq!(all[2].resource.body, written("p", "last"));
+    let some = source.deleted(&[ResourceType::PATIENT], since, as_of, None, 10).await.expect("the source can be asked");
+    assert_eq!(some, all[2..]);
+    assert_eq!(deleted(&source, all[0].at, as_of, 10).await, [], "what was deleted at `since` is told already");
+    assert_eq!(deleted(&source, since, all[0].at, 10).await, all, "what was deleted at `as_of` is not there any more");
+}
+
+#[tokio::test]
+async fn pages_of_a_scan_and_of_deletions_end_early_when_the_resources_are_large() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    let photo = "x".repeat(3 << 20);
+    let patients: Vec<String> = (10..22).map(|number| written(&number.to_string(), &photo)).collect();
+    loader.load(&resources(&patients)).await.expect("it can be loaded");
+    let before = now(&source).await;
+    let pages = async || {
+        let (mut slice, mut pages) = (whole(ResourceType::PATIENT, "99"), Vec::new());
+        loop {
+            let page = source.scan(&slice, before, 100).await.expect("the source can be asked");
+            let Some(last) = page.last() else { return pages };
+            slice = Slice { after: Some(last.resource.key.id.clone()), ..slice };
+            pages.push(page.len());
+        }
+    };
+    assert_eq!(pages().await, [6, 6], "36 MiB are more than a page holds");
+    let keys: Vec<ResourceKey> = (10..22).map(|number| key(&format!("Patient/{number}"))).collect();
+    loader.delete(&keys).await.expect("it can be deleted");
+    assert_eq!(pages().await, [6, 6], "as of before the deletion");
+    let as_of = now(&source).await;
+    let ask = async |after| source.deleted(&[ResourceType::PATIENT], before, as_of, after, 100).await;
+    let first = ask(None).await.expect("the source can be asked");
+    let second = ask(first.last()).await.expect("the source can be asked");
+    assert_eq!((first.len(), second.len()), (6, 6));
+}
+
+#[tokio::test]
+async fn listed_between_gives_what_the_list_named_at_any_time_of_the_two() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    loader.load(&resources(&[patient("a")])).await.expect("it can be loaded");
+    let mut times = vec![now(&source).await];
+    for members in [&["a", "b"][..], &["b", "c"], &["b"]] {
+        let members: Vec<String> = members.iter().map(|patient| entity(patient)).collect();
+        loader.load(&resources(&[group("g", &members)])).await.expect("it can be loaded");
+        times.push(now(&source).await);
+    }
+    loader.delete(&[key("Group/g")]).await.expect("it can be deleted");
+    times.push(now(&source).await);
+    let asked = ["Patient/a", "Patient/b", "Patient/c", "Patient/d"].map(key);
+    for (since, as_of, expected) in [
+        (0, 0, ""),
+        (0, 1, "ab"),
+        (0, 4, "abc"),
+        (1, 1, "ab"),
+        (1, 2, "abc"),
+        (2, 2, "bc"),
+        (2, 3, "bc"),
+        (3, 3, "b"),
+        (3, 4, "b"),
+        (4, 4, ""),
+    ] {
+        let between = source.listed_between(&id("g"), times[since], times[as_of], &asked).await;
+        let expected: HashSet<ResourceKey> = expected.chars().map(|id| key(&format!("Patient/{id}"))).collect();
+        assert_eq!(between.expect("the source can be asked"), expected, "from {since} to {as_of}");
+    }
+}
+
+#[tokio::test]
+async fn listed_among_says_since_when_the_list_has_named_a_key_without_a_break() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    let mut times = Vec::new();
+    for members in [
+        [member("Patient/a", &[("any", "Organization/o")]), entity("b")],
+        [member("Patient/a", &[("provider", "Organization/o")]), entity("c")],
+        [member("Patient/a", &[("provider", "Organization/o")]), entity("b")],
+    ] {
+        loader.load(&resources(&[group("g", &members)])).await.expect("it can be loaded");
+        times.push(now(&source).await);
+    }
+    let asked = ["Patient/a", "Patient/b", "Organization/o"].map(key);
+    let among = source.listed_among(&id("g"), times[2], &asked).await.expect("the list is there");
+    assert!(among[&key("Patient/a")] <= times[0]);
+    assert!(among[&key("Organization/o")] <= times[0], "only the way of naming has changed");
+    assert!(among[&key("Patient/b")] > times[1], "it was taken off and came back");
+    let among = source.listed_among(&id("g"), times[0], &asked).await.expect("the list is there");
+    assert!(among.len() == 3 && among.values().all(|since| *since <= times[0]));
+}
+
+#[tokio::test]
+async fn the_members_of_some_patients_are_as_of_their_time() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    let changed = member("Patient/a", &[("coverage", "Coverage/1")]);
+    let mut times = Vec::new();
+    for members in [vec![entity("a"), entity("b")], vec![entity("b"), changed.clone()]] {
+        loader.load(&resources(&[group("g", &members)])).await.expect("it can be loaded");
+        times.push(now(&source).await);
+    }
+    for (as_of, expected) in
+        [(times[0], [("a", entity("a")), ("b", entity("b"))]), (times[1], [("b", entity("b")), ("a", changed)])]
+    {
+        let found = source.members_of(&id("g"), as_of, &["a", "b"].map(id)).await.expect("the list is there");
+        assert_eq!(found, expected.map(|(patient, member)| (id(patient), member.into())));
+    }
+}
+
+#[tokio::test]
+async fn the_versions_of_a_resource_come_newest_first_and_go_on_counting_after_a_deletion() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    for text in ["1", "2"] {
+        loader.load(&resources(&[written("p", text)])).await.expect("it can be loaded");
+    }
+    loader.delete(&[key("Patient/p")]).await.expect("it can be deleted");
+    let gone = source.versions(&key("Patient/p"), None, 10).await.expect("the source can be asked");
+    assert_eq!(gone.iter().map(|version| version.number).collect::<Vec<_>>(), [2, 1]);
+    assert!(gone[0].to.is_some(), "there is no current one");
+    for text in ["3", "4"] {
+        loader.load(&resources(&[written("p", text)])).await.expect("it can be loaded");
+    }
+    let all = source.versions(&key("Patient/p"), None, 10).await.expect("the source can be asked");
+    assert_eq!(all.iter().map(|version| version.number).collect::<Vec<_>>(), [4, 3, 2, 1]);
+    for version in &all {
+        assert_eq!(version.resource.body, written("p", &version.number.to_string()));
+    }
+    assert_eq!(all[0].to, None);
+    assert_eq!(all[1].to, Some(all[0].from), "the next one superseded it");
+    assert!(all[2].to < Some(all[1].from), "it was deleted");
+    assert_eq!(all[3].to, Some(all[2].from));
+    for limit in [1, 2, 3] {
+        let mut paged = Vec::new();
+        loop {
+            let before = paged.last().map(|version: &shared::source::Version| version.number);
+            let page = source.versions(&key("Patient/p"), before, limit).await.expect("the source can be asked");
+            let done = page.len() < limit as usize;
+            paged.extend(page);
+            if done {
+                break;
+            }
+        }
+        assert_eq!(paged, all, "by {limit}");
+    }
+}
+
+#[tokio::test]
+async fn each_version_of_a_list_has_its_members_as_of_its_beginning() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    for members in [&["a", "b"][..], &["c"]] {
+        let members: Vec<String> = members.iter().map(|patient| entity(patient)).collect();
+        loader.load(&resources(&[group("g", &members)])).await.expect("it can be loaded");
+    }
+    let versions = source.versions(&key("Group/g"), None, 10).await.expect("the source can be asked");
+    let mut members = Vec::new();
+    for version in &versions {
+        members.push(source.members(&id("g"), version.from, 0, 10).await.expect("the list is there").len());
+    }
+    assert_eq!(members, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_search_finds_lists_as_they_are_now() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    let list = |id: &str, value: &str| {
+        format!(r#"{{"resourceType":"Group","id":"{id}","identifier":[{{"value":"{value}"}}],"member":[]}}"#)
+    };
+    loader.load(&resources(&[list("a", "1"), list("b", "1"), list("c", "1")])).await.expect("it can be loaded");
+    loader.load(&resources(&[list("b", "2")])).await.expect("it can be loaded");
+    loader.delete(&[key("Group/c")]).await.expect("it can be deleted");
+    for (query, expected) in [
+        ("Group?identifier=1", &[("a", 1)][..]),
+        ("Group?identifier=2", &[("b", 2)]),
+        ("Group?_id=a,b,c", &[("a", 1), ("b", 2)]),
+        ("Group?", &[("a", 1), ("b", 2)]),
+    ] {
+        let query = Query::parse(query).expect("the test writes a query");
+        let found = source.find_lists(&query, None, 10).await.expect("the source can be asked");
+        let found: Vec<(&str, u64)> = found.iter().map(|list| (list.resource.key.id.as_str(), list.number)).collect();
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date_and_knows_its_deletions() {
+    let database = Database::new();
+    let (client, connection) =
+        tokio_postgres::connect(&harness::postgres_url(), tokio_postgres::NoTls).await.expect("PostgreSQL is there");
+    tokio::spawn(connection);
+    let first = include_str!("../../../../../shared/migrations/0001_resources.sql");
+    let schema = &database.schema;
+    let old = format!(
+        "CREATE SCHEMA {schema};
+        SET search_path = {schema};
+        CREATE TABLE migration (
+            version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
+        );
+        {first};
+        INSERT INTO migration (version, name) VALUES (1, 'resources');
+        INSERT INTO resource VALUES
+            ('Patient', 'changed', 2, '2020-01-02Z', '{{}}'), ('Patient', 'returned', 2, '2020-01-04Z', '{{}}');
+        INSERT INTO resource_history VALUES
+            ('Patient', 'changed', 1, '2020-01-01Z', '2020-01-02Z', '{{}}'),
+            ('Patient', 'returned', 1, '2020-01-01Z', '2020-01-02Z', '{{}}'),
+            ('Patient', 'gone', 1, '2020-01-01Z', '2020-01-02Z', '{{}}'),
+            ('Patient', 'gone', 2, '2020-01-02Z', '2020-01-03Z', '{{}}');"
+    );
+    client.batch_execute(&old).await.expect("the first version can be made");
+    migrate(&database.url()).await.expect("it can be brought up to date");
+    let source = database.source();
+    let at = |text: &str| text.parse::<Instant>().expect("this is an instant");
+    for (as_of, expected) in [
+        ("2020-01-02T12:00:00Z", &["Patient/returned"][..]),
+        ("2020-01-03T12:00:00Z", &["Patient/returned", "Patient/gone"]),
+        ("2020-01-05T00:00:00Z", &["Patient/gone"]),
+    ] {
+        let deleted = deleted(&source, at("2020-01-01T00:00:00Z"), at(as_of), 10).await;
+        assert_eq!(keys_of(&deleted), expected, "as of {as_of}");
+    }
+}
