@@ -32,7 +32,7 @@ async fn walk(frame: &Frame<'_>, list: &ResourceId, parts: &mut Parts<'_>) -> Re
     closure.follow(Vec::new(), parts).await?;
     let joined = selection.since.is_some() && selection.is_new(head.last_updated);
     if verdict(selection, &frame.worker.own_bases, &group, false).is_ok() {
-        match GroupLine::subsetted(frame, list, &head) {
+        match GroupLine::subsetted(frame, list, &head, members.is_empty()) {
             Some(line) => write(line, &members, parts).await?,
             None => parts.uncut(&group.resource).await?,
         }

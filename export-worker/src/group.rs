@@ -32,10 +32,12 @@ impl GroupLine {
 
     /// Of a Group that will hold some of its members only, and says so. The narrative and what is contained may speak of
     /// the others, so they are left out. `None` when it cannot be cut.
-    pub fn subsetted(frame: &Frame<'_>, id: &ResourceId, head: &ListHead) -> Option<Self> {
+    pub fn subsetted(frame: &Frame<'_>, id: &ResourceId, head: &ListHead, is_empty: bool) -> Option<Self> {
         let head = stored(id, head).resource;
         let cut = select::line(&frame.request.selection, &head)?;
-        let bare = edit::without(&String::from_utf8_lossy(&cut), &["text", "contained"]).ok()?;
+        // JSON of FHIR has no empty arrays.
+        let fields = if is_empty { &["text", "contained", "member"][..] } else { &["text", "contained"] };
+        let bare = edit::without(&String::from_utf8_lossy(&cut), fields).ok()?;
         Self::cut_open(&edit::subsetted(&bare).ok()?)
     }
 
