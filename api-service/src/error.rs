@@ -65,6 +65,12 @@ pub enum ApiError {
     /// The body is too long.
     #[error("the body is longer than {0} bytes, the most that a kick-off may have")]
     TooLong(usize),
+    /// The request does not come to its end.
+    #[error("the request did not come in time; send it again")]
+    TooSlow,
+    /// The body is compressed.
+    #[error("the body has the Content-Encoding '{0}'; send it as it is")]
+    Encoded(String),
     /// No such list, or not for this caller.
     #[error("there is no Group with the id '{0}'")]
     NoGroup(String),
@@ -144,6 +150,8 @@ impl ApiError {
             Self::Body(_) => Issue::error(IssueCode::Structure, text),
             Self::MediaType(_) => Issue::error(IssueCode::NotSupported, text),
             Self::TooLong(_) => Issue::error(IssueCode::TooLong, text),
+            Self::TooSlow => Issue::error(IssueCode::Transient, text),
+            Self::Encoded(_) => Issue::error(IssueCode::NotSupported, text).at("Content-Encoding"),
             Self::JobFailed(issue) => issue.clone(),
             Self::Unauthenticated(_) => Issue::error(IssueCode::Login, text),
             // What failed inside is for the operator's log, not for the client.
@@ -174,6 +182,8 @@ impl ResponseError for ApiError {
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::JobFailed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Fault(fault) if fault.is_transient() => StatusCode::SERVICE_UNAVAILABLE,

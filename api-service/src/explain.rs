@@ -4,13 +4,29 @@
 //! as HTTP at all (a broken request line, headers without end) is answered with 400 and no body by the connection itself,
 //! before there is a request that anything here could see.
 
+use std::time::Duration;
+
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
 use shared::fhir::{Issue, IssueCode};
 
-use crate::error::outcome;
+use crate::error::{ApiError, outcome};
+
+/// The longest that a request may take: more than the slowest answer, so that only a body which does not come runs into it.
+const REQUEST_WITHIN: Duration = Duration::from_secs(90);
+
+/// Gives a request up that does not come to its end.
+pub async fn in_time<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    match tokio::time::timeout(REQUEST_WITHIN, next.call(request)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ApiError::TooSlow.into()),
+    }
+}
 
 /// Replaces the body of an error that is no JSON, which all of our own are.
 pub async fn explain<B: MessageBody>(

@@ -75,6 +75,11 @@ fn pairs_of(api: &Api, request: &HttpRequest, body: Result<web::Bytes, actix_web
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLong(api.body_bytes),
         _ => ApiError::Body(format!("the body cannot be read: {error}")),
     })?;
+    let encoding =
+        request.headers().get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err(ApiError::Encoded(encoding.into_owned()));
+    }
     let media_type = request.content_type().to_ascii_lowercase();
     if !body.trim_ascii().is_empty() && !matches!(media_type.as_str(), "application/fhir+json" | "application/json") {
         return Err(ApiError::MediaType(media_type));
@@ -114,7 +119,7 @@ async fn export_request(
     if let Some(references) = patients {
         let named = patients::named(references, &api.own_bases);
         let known = patients::known(source, &anchor, as_of, &named).await?;
-        notices.extend(patients::unknown(&named, &known, start, context.handling)?);
+        notices.extend(patients::unknown(&named, &known, start));
         selection.patients = Some(known);
     }
     delivery.separate_status = preferences.separate_export_status;

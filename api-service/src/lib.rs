@@ -146,6 +146,7 @@ impl Api {
             App::new()
                 .app_data(api.clone())
                 .app_data(web::PayloadConfig::new(body_bytes))
+                .wrap(from_fn(explain::in_time))
                 .wrap(from_fn(explain::explain))
                 .wrap(from_fn(routes::measure))
                 .configure(|app| routes::configure(app, api.public_base.path()))

@@ -123,7 +123,9 @@ impl Reading {
             Parameter::Type => return values::list(value).try_for_each(|item| self.add_type(name, item)),
             Parameter::Elements => return values::list(value).try_for_each(|item| self.add_element(item)),
             Parameter::Patient => return self.add_patients(value),
-            Parameter::TypeFilter => return self.add_filter(value),
+            Parameter::TypeFilter => {
+                return values::filters(value).into_iter().try_for_each(|one| self.add_filter(one));
+            }
             Parameter::OutputFormat => return values::output_format(value).or_else(|problem| self.pass(name, problem)),
             Parameter::ExportType => return values::export_type(value).or_else(|problem| self.pass(name, problem)),
             Parameter::OutputEncoding => match values::encoding(value) {

@@ -1,7 +1,8 @@
 //! The patients that a kick-off names: which of them the export is for, and what becomes of the others.
 //!
-//! Bulk Data refuses a patient that is unknown or not on the list; the operation of ATR passes it over and reports it
-//! (standards §5.19). No reference of a client is logged.
+//! One that is unknown or not on the list is passed over and reported, as ATR has it (standards §5.19): Bulk Data would
+//! rather refuse it, but clients that were seen keep lists of their own and go on with what there is (decision 0014). No
+//! reference of a client is logged.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +13,8 @@ use shared::fhir::{
 };
 use shared::source::ResourceSource;
 
-use crate::error::{ApiError, shown};
-use crate::parameters::{passed_over, refused};
-use crate::prefer::Handling;
+use crate::error::shown;
+use crate::parameters::passed_over;
 use crate::start::StartPoint;
 
 /// How many patients the source is asked about at a time.
@@ -62,14 +62,8 @@ pub async fn known(
     Ok(known)
 }
 
-/// Refuses what is not known, or passes it over with a notice each.
-pub fn unknown(
-    named: &[Named],
-    known: &BTreeSet<ResourceId>,
-    start: StartPoint,
-    handling: Handling,
-) -> Result<Vec<Issue>, ApiError> {
-    let is_passed_over = start == StartPoint::Attribution || handling == Handling::Lenient;
+/// A notice for each that is not known.
+pub fn unknown(named: &[Named], known: &BTreeSet<ResourceId>, start: StartPoint) -> Vec<Issue> {
     let mut notices = Vec::new();
     for Named { text, id } in named {
         let why = match id {
@@ -79,12 +73,9 @@ pub fn unknown(
             Err(why) => why,
         };
         let problem = format!("patient names '{}': {why}", shown(text));
-        if !is_passed_over {
-            return Err(refused("patient", IssueCode::NotFound, problem));
-        }
-        notices.push(passed_over("patient", &problem));
+        notices.push(Issue { code: IssueCode::NotFound, ..passed_over("patient", &problem) });
     }
-    Ok(notices)
+    notices
 }
 
 #[cfg(test)]
@@ -119,27 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn whom_the_list_does_not_hold_is_refused_or_passed_over_with_a_notice_each() {
+    fn whom_the_list_does_not_hold_is_passed_over_with_a_notice_each() {
         let named = read(&["Patient/1", "Patient/2", "nobody"]);
-        let known = [id("1")].into();
-        for (start, handling, notices) in [
-            (StartPoint::Group, Handling::Strict, None),
-            (StartPoint::Patients, Handling::Strict, None),
-            (StartPoint::Group, Handling::Lenient, Some(2)),
-            (StartPoint::Patients, Handling::Lenient, Some(2)),
-            (StartPoint::Attribution, Handling::Strict, Some(2)),
-            (StartPoint::Attribution, Handling::Lenient, Some(2)),
-        ] {
-            let found = unknown(&named, &known, start, handling).ok().map(|notices| notices.len());
-            assert_eq!(found, notices, "{start} {handling:?}");
+        for start in [StartPoint::Group, StartPoint::Patients, StartPoint::Attribution] {
+            assert_eq!(unknown(&named, &[id("1")].into(), start).len(), 2, "{start}");
         }
     }
 
     #[test]
     fn a_notice_repeats_the_reference_as_it_came() {
-        let notices = unknown(&read(&["Patient/2"]), &BTreeSet::new(), StartPoint::Attribution, Handling::Strict);
-        let notices = notices.map_err(|error| error.to_string()).expect("they are passed over");
+        let notices = unknown(&read(&["Patient/2"]), &BTreeSet::new(), StartPoint::Attribution);
         assert_eq!(notices[0].diagnostics, "ignored: patient names 'Patient/2': it is not on the list");
-        assert_eq!(notices[0].expression, ["patient"]);
+        assert_eq!((notices[0].code, &notices[0].expression[..]), (IssueCode::NotFound, &["patient".to_owned()][..]));
     }
 }

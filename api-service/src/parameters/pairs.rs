@@ -1,5 +1,7 @@
 //! The parameters of a kick-off as they came: names and values, from a query or from a `Parameters` resource.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
@@ -19,17 +21,31 @@ pub fn of_body(body: &[u8]) -> Result<Pairs, ApiError> {
         return Ok(Pairs::new());
     }
     let wrong = |what: String| ApiError::Body(format!("the body is not a Parameters resource: {what}"));
-    let resource: Value = serde_json::from_slice(body).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
-    if resource["resourceType"] != "Parameters" {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(wrong("it is not a JSON object".to_owned()));
+    }
+    let resource: Body = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    if resource.resource_type != "Parameters" {
         return Err(wrong("its resourceType is not 'Parameters'".to_owned()));
     }
-    let none = Vec::new();
-    let elements = match &resource["parameter"] {
-        Value::Null => &none,
-        Value::Array(elements) => elements,
-        _ => return Err(wrong("its parameter is not an array".to_owned())),
-    };
-    elements.iter().enumerate().map(|(at, element)| of_element(at, element)).collect()
+    resource.parameter.iter().enumerate().map(|(at, element)| of_element(at, element)).collect()
+}
+
+/// A `Parameters` resource. A field that stands twice or that it does not have is refused: if it was to say whose data may
+/// be sent, passing it over would send everybody's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(rename = "resourceType")]
+    resource_type: String,
+    #[serde(default)]
+    parameter: Vec<Value>,
+    #[serde(default, rename = "id")]
+    _id: IgnoredAny,
+    #[serde(default, rename = "meta")]
+    _meta: IgnoredAny,
+    #[serde(default, rename = "language")]
+    _language: IgnoredAny,
 }
 
 /// One `Parameters.parameter`.
@@ -37,7 +53,7 @@ fn of_element(at: usize, element: &Value) -> Result<(String, String), ApiError> 
     let wrong = |what: &str| ApiError::Body(format!("the body is not a Parameters resource: parameter[{at}] {what}"));
     let element = element.as_object().ok_or_else(|| wrong("is not an object"))?;
     let name = element.get("name").and_then(Value::as_str).ok_or_else(|| wrong("has no name"))?;
-    let mut values = element.iter().filter(|(key, _)| key.starts_with("value"));
+    let mut values = element.iter().filter(|(key, _)| key.len() > "value".len() && key.starts_with("value"));
     let (Some((key, value)), None) = (values.next(), values.next()) else {
         return Err(wrong("must have exactly one value[x]"));
     };

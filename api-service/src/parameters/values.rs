@@ -1,8 +1,8 @@
 //! What a single value of a parameter means. Each failure is a sentence for the client.
 
 use shared::export::Encoding;
-use shared::fhir::Instant;
 use shared::fhir::search::{Query, SearchError};
+use shared::fhir::{Instant, ResourceType};
 
 /// The spellings of NDJSON that every server takes (standards §1.2, `_outputFormat`).
 const NDJSON: [&str; 3] = ["application/fhir+ndjson", "application/ndjson", "ndjson"];
@@ -61,7 +61,24 @@ pub enum Unusable {
     Wrong(String),
 }
 
-/// One search. Its commas are its own (standards §1.2, `_typeFilter`).
+/// The searches in a value of `_typeFilter`. The commas of a search are its own, but one before `Type?` begins the next
+/// search: `_typeFilter` of ATR comes once, as a list (standards §3.2), and so it did in Bulk Data STU1.
+pub fn filters(value: &str) -> Vec<&str> {
+    let begins_search =
+        |rest: &str| rest.split_once('?').is_some_and(|(name, _)| name.trim_start().parse::<ResourceType>().is_ok());
+    let mut searches = Vec::new();
+    let mut from = 0;
+    for (at, _) in value.match_indices(',') {
+        if begins_search(&value[at + 1..]) {
+            searches.push(value[from..at].trim());
+            from = at + 1;
+        }
+    }
+    searches.push(value[from..].trim());
+    searches
+}
+
+/// One search.
 pub fn filter(value: &str) -> Result<Query, Unusable> {
     Query::parse(value).map_err(|error| {
         let problem = format!("_typeFilter: {error}");

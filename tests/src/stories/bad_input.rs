@@ -65,12 +65,23 @@ async fn bodies_that_are_no_parameters_are_refused() {
             ("application/fhir+json", "{", StatusCode::BAD_REQUEST),
             ("application/fhir+json", "[]", StatusCode::BAD_REQUEST),
             ("application/fhir+json", r#"{"resourceType":"Patient"}"#, StatusCode::BAD_REQUEST),
-            ("application/json", r#"{"resourceType":"Parameters","parameter":[{"name":"patient","valueReference":{"reference":"Organization/1"}}]}"#, StatusCode::BAD_REQUEST),
+            (
+                "application/fhir+json",
+                r#"{"resourceType":"Parameters","parameter":[],"parameter":[]}"#,
+                StatusCode::BAD_REQUEST,
+            ),
+            ("application/fhir+json", r#"{"resourceType":"Parameters","parameters":[]}"#, StatusCode::BAD_REQUEST),
+            (
+                "application/fhir+json",
+                r#"{"resourceType":"Parameters","parameter":[{"name":"_type","value":"Group"}]}"#,
+                StatusCode::BAD_REQUEST,
+            ),
             ("text/plain", r#"{"resourceType":"Parameters"}"#, StatusCode::UNSUPPORTED_MEDIA_TYPE),
             ("application/x-www-form-urlencoded", "_type=Patient", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             ("application/fhir+json", &long, StatusCode::PAYLOAD_TOO_LARGE),
         ] {
-            let request = system.request(Method::POST, "/Group/g/$export").header(CONTENT_TYPE, media_type).body(body.to_owned());
+            let request =
+                system.request(Method::POST, "/Group/g/$export").header(CONTENT_TYPE, media_type).body(body.to_owned());
             let response = request.send().await.expect("the API answers");
             assert_eq!(response.status(), status, "{}", &body[..body.len().min(80)]);
             issue(response).await;

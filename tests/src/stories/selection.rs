@@ -42,6 +42,7 @@ async fn a_type_filter_limits_its_type_and_no_other() {
             (&["Patient?active=true&birthdate=ge2000"], &["Patient/1", "Patient/2"]),
             (&["Patient?name=muller", "Patient?birthdate=1990-02-03"], &["Patient/3"]),
             (&["Patient?gender=female,male"], &[]),
+            (&["Coverage?status=active,Patient?gender=female,unknown"], &["Coverage/2", "Patient/2", "Patient/3"]),
             (&["Coverage?status:not=active"], &["Coverage/1", "Coverage/3"]),
             (
                 &["Coverage?payor=Organization/other", "Patient?_id=3"],
