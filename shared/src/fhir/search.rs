@@ -1,7 +1,7 @@
 //! FHIR R4 search over one resource at a time: for `_typeFilter` of Bulk Data (standards §1.2) and for the search of
 //! Groups (standards §3.5). Pure: a query is read once and then asked about resource after resource.
 //!
-//! Read [`Query`] first, then [`parameters`], which is the whole of what can be asked. `clause` reads one `name=value`;
+//! Read [`Query`] first, then [`parameters()`], which is the whole of what can be asked. `clause` reads one `name=value`;
 //! the other files hold one kind of value each. Repeated parameters are AND, values with commas between them are OR,
 //! and `\,` `\|` `\$` `\\` stand for the characters themselves (R4 search, "Escaping Search Parameters").
 //!
