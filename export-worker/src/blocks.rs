@@ -77,16 +77,19 @@ async fn write(
     }
     let mut lines: Vec<&Stored> = Vec::new();
     lines.extend(patient.is_ok().then_some(&stored));
-    let mut leads_to_new = false;
+    // What a new or changed Coverage leads to may be new to the client, too.
+    let mut led_to: HashSet<ResourceKey> = HashSet::new();
     let is_newly_listed =
         |stored: &Stored| contents_since.get(&stored.resource.key).is_some_and(|since| after_since(*since));
     for coverage in &block.coverages {
         let joined = is_newly_listed(coverage);
-        leads_to_new |= joined || after_since(coverage.last_updated);
+        if joined || after_since(coverage.last_updated) {
+            led_to.extend(persons_of(frame, coverage));
+        }
         lines.extend(verdict(selection, own, coverage, joined).is_ok().then_some(coverage));
     }
     for person in &block.persons {
-        let joined = leads_to_new || is_newly_listed(person);
+        let joined = led_to.contains(&person.resource.key) || is_newly_listed(person);
         lines.extend(verdict(selection, own, person, joined).is_ok().then_some(person));
     }
     if lines.is_empty() {
