@@ -22,7 +22,15 @@ pub async fn in_time<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
-    match tokio::time::timeout(REQUEST_WITHIN, next.call(request)).await {
+    within(REQUEST_WITHIN, request, next).await
+}
+
+async fn within<B: MessageBody>(
+    limit: Duration,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    match tokio::time::timeout(limit, next.call(request)).await {
         Ok(answer) => answer,
         Err(_) => Err(ApiError::TooSlow.into()),
     }
@@ -70,7 +78,7 @@ fn issue(status: StatusCode) -> Issue {
 #[cfg(test)]
 mod tests {
     use actix_web::middleware::from_fn;
-    use actix_web::test::{TestRequest, call_service, init_service, read_body};
+    use actix_web::test::{TestRequest, call_service, init_service, read_body, try_call_service};
     use actix_web::{App, HttpResponse, web};
 
     use super::*;
@@ -105,5 +113,18 @@ mod tests {
         let (_, _, json) =
             answered(|| HttpResponse::BadRequest().content_type("application/json").body(r#"{"error":"x"}"#)).await;
         assert_eq!(json, r#"{"error":"x"}"#);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_come_to_its_end_is_given_up_with_an_outcome() {
+        let app = App::new()
+            .wrap(from_fn(|request, next| within(Duration::from_millis(1), request, next)))
+            .route("/", web::get().to(std::future::pending::<HttpResponse>));
+        let app = init_service(app).await;
+        let error = try_call_service(&app, TestRequest::get().uri("/").to_request()).await.expect_err("it never ends");
+        let answer = error.error_response();
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+        let media_type = answer.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes);
+        assert_eq!(media_type, Some(&b"application/fhir+json"[..]));
     }
 }
