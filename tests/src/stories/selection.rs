@@ -241,3 +241,42 @@ async fn the_account_of_a_small_list_leaves_nobody_out() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_block_holds_of_an_unchanged_family_only_what_hangs_on_a_change() {
+    let insured = |id: &str, person: &str| {
+        coverage(
+            id,
+            &format!(
+                r#""beneficiary":{{"reference":"Patient/1"}},"subscriber":{{"reference":"RelatedPerson/{person}"}}"#
+            ),
+        )
+    };
+    let person =
+        |id: &str| format!(r#"{{"resourceType":"RelatedPerson","id":"{id}","patient":{{"reference":"Patient/1"}}}}"#);
+    let lines = vec![
+        group(&[
+            member("Patient/1", "Coverage/1", "Organization/clinic"),
+            member("Patient/1", "Coverage/2", "Organization/clinic"),
+        ]),
+        patient("1"),
+        insured("1", "old"),
+        insured("2", "2"),
+        person("1"),
+        person("2"),
+        person("old"),
+        plain("Organization", "clinic"),
+    ];
+    with(&lines, |system| async move {
+        let first = system.export("/Group/g/$export").await;
+        let since = first.manifest["transactionTime"].as_str().expect("it is an instant").to_owned();
+        system.load(&[insured("1", "1")]).await;
+        let by_type = system.export(&format!("/Group/g/$export?_since={since}")).await;
+        let by_patient = system.export(&format!("/Group/g/$export?_since={since}&organizeOutputBy=Patient")).await;
+        assert_eq!(by_type.keys(), ["Coverage/1", "RelatedPerson/1"]);
+        assert_eq!(by_patient.reached.lines, by_type.reached.lines);
+        let block = ["Coverage/1", "RelatedPerson/1"].map(str::to_owned).to_vec();
+        assert_eq!(by_patient.blocks, BTreeMap::from([("Patient/1".to_owned(), block)]));
+    })
+    .await;
+}
