@@ -166,6 +166,10 @@ pub trait ResourceSource: Send + Sync + 'static {
     /// most `limit` (1 or more) of those behind `after`. Fewer only at the end.
     async fn find_lists(&self, query: &Query, after: Option<&ResourceId>, limit: u32) -> Result<Vec<Version>, Fault>;
 
+    /// The attribution lists of which one of `patients` is a member now, by a reference to a Patient of this server: each
+    /// once, in the byte order of their ids, without their members.
+    async fn lists_of(&self, patients: &[ResourceId]) -> Result<Vec<Version>, Fault>;
+
     /// Succeeds when the source can be asked.
     async fn ready(&self) -> Result<(), Fault>;
 }
