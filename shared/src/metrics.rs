@@ -13,6 +13,12 @@ pub struct Metrics {
     pub kick_offs: IntCounterVec,
     /// Seconds that the API took to answer.
     pub request_seconds: HistogramVec,
+    /// Requests for access tokens by what came of them.
+    pub tokens: IntCounterVec,
+    /// Requests that were not let through.
+    pub refusals: IntCounterVec,
+    /// Events of the audit trail.
+    pub audit_events: IntCounterVec,
     /// Links that were signed.
     pub links: IntCounter,
     /// Jobs that came to an end.
@@ -66,6 +72,21 @@ impl Metrics {
                 "Seconds from request to answer by route; a slow poll points at the job store.",
                 &["route", "status"],
                 &[0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0],
+            ),
+            tokens: counter(
+                "atr_tokens_total",
+                "Requests for access tokens by outcome: granted, unavailable, or the error; a client that gets only errors wants a call.",
+                &["outcome"],
+            ),
+            refusals: counter(
+                "atr_refusals_total",
+                "Requests refused for want of a valid token (401) or of rights (403), by route; a burst wants a look at the audit trail.",
+                &["route", "status"],
+            ),
+            audit_events: counter(
+                "atr_audit_events_total",
+                "Events of the audit trail by outcome: recorded, or lost, of which there should be none.",
+                &["outcome"],
             ),
             links: plain("atr_links_signed_total", "Links to files that were signed for clients."),
             jobs_ended: counter(

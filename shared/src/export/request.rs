@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fhir::search::Query;
-use crate::fhir::{Elements, Instant, Issue, ResourceId, ResourceType};
+use crate::fhir::{Elements, Identifier, Instant, Issue, ResourceId, ResourceType};
 
 /// Where an export starts from (standards §1.2, "Endpoints").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct ExportRequest {
     pub operation: Operation,
     /// The kick-off URL as the manifest repeats it in `request`: the public base, the path and the query as it came.
     pub url: String,
+    /// The identifiers that the list had at the kick-off; none without a list. Who may see the list may see its export.
+    #[serde(default)]
+    pub identifiers: Vec<Identifier>,
     /// Which resources are written, and what of them.
     #[serde(default)]
     pub selection: Selection,
@@ -77,7 +80,7 @@ impl ExportRequest {
     #[must_use]
     pub fn new(anchor: Anchor, operation: Operation, url: String) -> Self {
         let (selection, delivery) = (Selection::default(), Delivery::default());
-        Self { anchor, operation, url, selection, delivery, notices: Vec::new() }
+        Self { anchor, operation, url, identifiers: Vec::new(), selection, delivery, notices: Vec::new() }
     }
 }
 
@@ -100,6 +103,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// The types of attribution lists that are written.
+    #[must_use]
+    pub fn written_types(&self) -> BTreeSet<ResourceType> {
+        ResourceType::ATTRIBUTION.into_iter().filter(|resource_type| self.writes(*resource_type)).collect()
+    }
+
     /// Whether resources of this type are written.
     #[must_use]
     pub fn writes(&self, resource_type: ResourceType) -> bool {
