@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use shared::access::Refusal;
+use shared::access::{Permission, Refusal};
 use shared::fault::Fault;
 use shared::fhir::{Issue, IssueCode, ResourceType};
 use thiserror::Error;
@@ -86,9 +86,33 @@ pub enum ApiError {
     /// The job has failed; what it says is in the issue.
     #[error("{}", .0.diagnostics)]
     JobFailed(Issue),
-    /// Who calls is not known.
+    /// Who calls is not known (RFC 6750 §3.1).
     #[error("{0}")]
-    Unauthenticated(String),
+    Unauthenticated(Refusal),
+    /// Who calls is known, and not registered here.
+    #[error("{0}")]
+    Unregistered(String),
+    /// The token is good for less than is asked for (RFC 6750 §3.1, standards §5.34).
+    #[error("the access token does not allow this for {}; it needs {}", names(.types), scopes(.types, *.needed))]
+    OutOfScope {
+        /// The types that it does not cover.
+        types: Vec<ResourceType>,
+        /// What of them is needed.
+        needed: Permission,
+    },
+    /// The client may see some lists, and this would show others.
+    #[error(
+        "this client may export its own lists and nothing beyond them; start at Group/[id]/$export or Group/[id]/$davinci-data-export"
+    )]
+    ListsOnly,
+    /// The audit trail cannot be written, and nothing may happen without.
+    #[error(
+        "the request cannot be recorded now, and nothing is done that is not; try again in {PAUSE_SECONDS} seconds"
+    )]
+    Unrecorded,
+    /// This server gives out no tokens.
+    #[error("this server gives out no access tokens; .well-known/smart-configuration says where they come from")]
+    NoTokenServer,
     /// A part of the system failed.
     #[error("{0}")]
     Fault(#[from] Fault),
@@ -120,7 +144,8 @@ pub enum ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated(why) => Self::Unauthenticated(why),
+            refusal @ (Refusal::NoToken | Refusal::InvalidToken(_)) => Self::Unauthenticated(refusal),
+            Refusal::Unknown(why) => Self::Unregistered(why),
             Refusal::Fault(fault) => Self::Fault(fault),
         }
     }
@@ -154,6 +179,11 @@ impl ApiError {
             Self::Encoded(_) => Issue::error(IssueCode::NotSupported, text).at("Content-Encoding"),
             Self::JobFailed(issue) => issue.clone(),
             Self::Unauthenticated(_) => Issue::error(IssueCode::Login, text),
+            Self::Unregistered(_) | Self::OutOfScope { .. } | Self::ListsOnly => {
+                Issue::error(IssueCode::Forbidden, text)
+            }
+            Self::Unrecorded => Issue::error(IssueCode::Transient, text),
+            Self::NoTokenServer => Issue::error(IssueCode::NotFound, text),
             // What failed inside is for the operator's log, not for the client.
             Self::Fault(fault) if fault.is_transient() => Issue::error(
                 IssueCode::Transient,
@@ -186,6 +216,9 @@ impl ResponseError for ApiError {
             Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::JobFailed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Unregistered(_) | Self::OutOfScope { .. } | Self::ListsOnly => StatusCode::FORBIDDEN,
+            Self::Unrecorded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoTokenServer => StatusCode::NOT_FOUND,
             Self::Fault(fault) if fault.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -201,8 +234,18 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allowed, .. } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
+            Self::Unauthenticated(Refusal::InvalidToken(_)) => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge("error=\"invalid_token\""));
+            }
             Self::Unauthenticated(_) => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                headers.insert(header::WWW_AUTHENTICATE, challenge(""));
+            }
+            Self::OutOfScope { types, needed } => {
+                let parameters = format!("error=\"insufficient_scope\", scope=\"{}\"", scopes(types, *needed));
+                headers.insert(header::WWW_AUTHENTICATE, challenge(&parameters));
+            }
+            Self::Unrecorded => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(PAUSE_SECONDS));
             }
             Self::Throttled { retry_after_seconds, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
@@ -230,6 +273,22 @@ pub fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// How a client is asked for a token (RFC 6750 §3). What is wrong with one that it sent is in the body, in full.
+fn challenge(parameters: &str) -> HeaderValue {
+    let comma = if parameters.is_empty() { "" } else { ", " };
+    HeaderValue::from_str(&format!("Bearer realm=\"attribution lists\"{comma}{parameters}"))
+        .expect("scopes and error codes are ASCII words")
+}
+
+fn names(types: &[ResourceType]) -> String {
+    types.iter().map(|resource_type| resource_type.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// The scopes that would be enough.
+fn scopes(types: &[ResourceType], needed: Permission) -> String {
+    types.iter().map(|resource_type| format!("system/{resource_type}.{needed}")).collect::<Vec<_>>().join(" ")
 }
 
 /// The types that this server is about, as a sentence lists them.

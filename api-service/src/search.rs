@@ -7,10 +7,11 @@
 //! `_summary=count`.
 
 mod asked;
+mod own;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use shared::access::Caller;
-use shared::fhir::{ResourceId, Summary};
+use shared::access::{Caller, Lists, Permission};
+use shared::fhir::{ResourceId, ResourceType, Summary};
 use shared::source::Version;
 use url::form_urlencoded;
 
@@ -22,8 +23,8 @@ use crate::bundle::paging::link;
 use crate::caller::Known;
 use crate::error::ApiError;
 use crate::headers::handling;
-use crate::lists::may_see;
 use crate::parameters::{Pairs, of_query};
+use crate::rights;
 use crate::text;
 
 /// How many lists are looked at in one go when they are only counted.
@@ -55,6 +56,7 @@ pub async fn by_form(
 }
 
 async fn find(api: &Api, request: &HttpRequest, Known(caller): &Known, pairs: Pairs) -> Result<HttpResponse, ApiError> {
+    rights::check_type(caller, ResourceType::GROUP, Permission::SEARCH)?;
     let media_type = media_type(request, &pairs)?;
     let asked = Asked::of(pairs, handling(request))?;
     let bundle = match asked.summary {
@@ -110,21 +112,11 @@ async fn visible(
     after: Option<&ResourceId>,
     limit: u32,
 ) -> Result<Vec<Version>, ApiError> {
-    let mut lists = Vec::new();
-    let mut after = after.cloned();
-    loop {
-        let wanted = limit - u32::try_from(lists.len()).unwrap_or(limit);
-        if wanted == 0 {
-            return Ok(lists);
-        }
-        let found = api.platform.source.find_lists(&asked.query, after.as_ref(), wanted).await?;
-        let is_end = found.len() < wanted as usize;
-        after = found.last().map(|list| list.resource.key.id.clone());
-        lists.extend(found.into_iter().filter(|list| may_see(caller, &list.resource.key.id)));
-        if is_end {
-            return Ok(lists);
-        }
-    }
+    let source = &*api.platform.source;
+    Ok(match &caller.lists {
+        Lists::All => source.find_lists(&asked.query, after, limit).await?,
+        Lists::Some { ids, identifiers } => own::find(source, ids, identifiers, &asked.query, after, limit).await?,
+    })
 }
 
 fn address(api: &Api) -> String {
