@@ -11,15 +11,16 @@ use anyhow::Context;
 use api_service::Api;
 use devstore::{Devstore, Storage};
 use export_worker::Worker;
+use shared::access::open::Open;
 use shared::clock::SystemClock;
 use shared::jobs::memory::MemoryJobs;
 use shared::metrics::Metrics;
 use shared::platform::{self, Platform};
 use shared::queue::memory::MemoryQueue;
-use shared::settings::{Access, Settings};
+use shared::settings::Settings;
 use shared::shutdown::Shutdown;
 
-use crate::arguments::{ExportArguments, UpArguments};
+use crate::arguments::{AccessArguments, ExportArguments, UpArguments};
 use crate::export::{Exported, export};
 use crate::{generate, generated, trial_folder};
 
@@ -48,7 +49,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         public_url: base.clone(),
         source_url,
         outputs_url: format!("s3://{BUCKET}?endpoint={endpoint}&path_style=true"),
-        access: Some(Access::Open),
+        audit: "none".to_owned(),
         log: "warn".to_owned(),
         ..Settings::default()
     };
@@ -75,8 +76,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     };
     // From here on a signal stops the parts in good order; before, it ends the process as usual.
     let (shutdown, metrics) = (Shutdown::on_signals()?, Metrics::new());
-    let server =
-        Api::new(platform.clone(), platform::open_access(&settings)?, metrics.clone(), &settings)?.serve(listener)?;
+    let server = Api::new(platform.clone(), Arc::new(Open), metrics.clone(), &settings)?.serve(listener, None)?;
     let api = server.handle();
     let serving = tokio::spawn(server);
     let working = tokio::spawn(Worker::new(platform, metrics, &settings)?.run(shutdown.clone()));
@@ -84,7 +84,14 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
 
     let out = data.join("download");
     trial_folder::empty(&out)?;
-    let wish = ExportArguments { server: base, list, out: out.clone(), types: None, since: None };
+    let wish = ExportArguments {
+        server: base,
+        list,
+        out: out.clone(),
+        types: None,
+        since: None,
+        access: AccessArguments::default(),
+    };
     let exported = tokio::select! {
         exported = export(&wish) => exported.map(Some),
         () = shutdown.wished() => Ok(None),
