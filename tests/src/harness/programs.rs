@@ -59,7 +59,7 @@ pub fn variables(namespace: &str, store: &Store) -> Vec<(&'static str, String)> 
         ("ATR_SOURCE_URL", source_url(namespace)),
         ("ATR_OUTPUTS_URL", outputs),
         ("ATR_NAMESPACE", namespace.to_owned()),
-        ("ATR_ACCESS", "open".to_owned()),
+        ("ATR_ACCESS", "open-to-everybody".to_owned()),
         ("AWS_ACCESS_KEY_ID", store.access_key.clone()),
         ("AWS_SECRET_ACCESS_KEY", store.secret_key.clone()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),

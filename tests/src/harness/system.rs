@@ -179,7 +179,8 @@ impl System {
             source_url: source_url.clone(),
             outputs_url: format!("s3://{}?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket),
             namespace: namespace.to_owned(),
-            access: Some(Access::Open),
+            access: Some(Access::OpenToEverybody),
+            audit: "none".to_owned(),
             // The machine may be busy with a hundred other tests.
             call_seconds: 60,
             grace_seconds: 60,
@@ -194,8 +195,8 @@ impl System {
         let loader = Loader::connect(&source_url, OwnBases::new([OWN_BASE])).await?;
         let platform = platform::connect(&settings, Some((&store.access_key, &store.secret_key))).await?;
         let local_base = format!("http://{}{}", listener.local_addr()?, settings.public_base()?.path());
-        let server = Api::new(platform.clone(), platform::open_access(&settings)?, Metrics::new(), &settings)?
-            .serve(listener)?;
+        let server = Api::new(platform.clone(), platform::open_access(&settings).await?, Metrics::new(), &settings)?
+            .serve(listener, None)?;
         // It has nothing to finish when the test is over, and the process ends with the test.
         tokio::spawn(server);
         // What a kick-off must have, and nothing else minds.
