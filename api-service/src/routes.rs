@@ -6,7 +6,8 @@ use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 
-use crate::audit::{self, Action};
+use crate::audit;
+pub use crate::audit::Action;
 use crate::caller::guard;
 use crate::error::ApiError;
 use crate::start::StartPoint;

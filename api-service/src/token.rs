@@ -23,8 +23,9 @@ pub async fn grant(
     request: HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, ApiError> {
+    let server = api.access.token_server().ok_or(ApiError::NoTokenServer)?;
     let granted = match form(&request, body) {
-        Ok(form) => api.access.grant(&form).await,
+        Ok(form) => server.grant(&form).await,
         Err(problem) => {
             Err(NotGranted::Refused { error: TokenError::InvalidRequest, problem: problem.to_owned(), client: None })
         }
@@ -32,7 +33,6 @@ pub async fn grant(
     let outcome = match &granted {
         Ok(_) => "granted",
         Err(NotGranted::Refused { error, .. }) => error.code(),
-        Err(NotGranted::NotHere) => return Err(ApiError::NoTokenServer),
         Err(NotGranted::Fault(_)) => "unavailable",
     };
     api.metrics.tokens.with_label_values(&[outcome]).inc();
@@ -55,7 +55,6 @@ pub async fn grant(
             response.headers_mut().insert(RETRY_AFTER, PAUSE_SECONDS.into());
             Ok(response)
         }
-        Err(NotGranted::NotHere) => Err(ApiError::NoTokenServer),
     }
 }
 

@@ -25,7 +25,7 @@ const PRIVATE: u32 = 0o600;
 /// Runs a command on the register.
 pub fn client(command: ClientCommand) -> anyhow::Result<()> {
     match command {
-        ClientCommand::Add(arguments) => add(*arguments),
+        ClientCommand::Add(arguments) => add(&arguments),
         ClientCommand::List(arguments) => {
             print!("{}", table(&read(&arguments.file)?.context("there is no such file")?));
             Ok(())
@@ -34,7 +34,7 @@ pub fn client(command: ClientCommand) -> anyhow::Result<()> {
     }
 }
 
-fn add(arguments: AddClientArguments) -> anyhow::Result<()> {
+fn add(arguments: &AddClientArguments) -> anyhow::Result<()> {
     let file = &arguments.register.file;
     let mut register = read(file)?.unwrap_or_default();
     let is_it = |entry: &ClientEntry| entry.client_id == arguments.client_id && entry.issuer == arguments.proof.issuer;
@@ -64,7 +64,7 @@ fn add(arguments: AddClientArguments) -> anyhow::Result<()> {
     }
     write(file, &register)?;
     println!("registered client {} in {}", arguments.client_id, file.display());
-    print_needs(&arguments, new_key.as_ref());
+    print_needs(arguments, new_key.as_ref());
     Ok(())
 }
 

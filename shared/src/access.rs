@@ -95,9 +95,6 @@ impl TokenError {
 /// Why no token is granted.
 #[derive(Debug, Error)]
 pub enum NotGranted {
-    /// Tokens come from elsewhere, or are not asked for.
-    #[error("this server gives out no tokens")]
-    NotHere,
     /// The request is refused.
     #[error("{}: {problem}", .error.code())]
     Refused {
@@ -113,13 +110,20 @@ pub enum NotGranted {
     Fault(#[from] Fault),
 }
 
-/// Tells who is calling, and lets clients in.
+/// Tells who is calling.
 #[async_trait]
 pub trait Authorizer: Send + Sync + 'static {
     /// The caller of a request with this `Authorization` header (`None` when there is none), with the rights that the
     /// register gives now. A caller who may do nothing at all is one all the same.
     async fn caller(&self, authorization: Option<&str>) -> Result<Caller, Refusal>;
 
+    /// The token server, when the tokens that are asked for come from here.
+    fn token_server(&self) -> Option<&dyn TokenServer>;
+}
+
+/// Gives out access tokens.
+#[async_trait]
+pub trait TokenServer: Send + Sync {
     /// Grants a token to whoever sends this form to the token endpoint (RFC 6749 §4.4.2, standards §2.3).
     async fn grant(&self, form: &[(String, String)]) -> Result<Granted, NotGranted>;
 }

@@ -110,12 +110,12 @@ async fn open_clients(settings: &Settings) -> Result<Watched<Clients>, WrongSett
 
 async fn open_keys(settings: &Settings, clock: Arc<dyn Clock>) -> Result<KeyCache, WrongSetting> {
     let file = &settings.authorities_file;
-    let authorities = match file.as_os_str().is_empty() {
-        true => None,
-        false => Some(tokio::fs::read(file).await.map_err(|error| {
-            WrongSetting::of("authorities_file", format!("{} cannot be read: {error}", file.display()))
-        })?),
-    };
+    let mut authorities = None;
+    if !file.as_os_str().is_empty() {
+        let unreadable = |error| format!("{} cannot be read: {error}", file.display());
+        let read = tokio::fs::read(file).await;
+        authorities = Some(read.map_err(|error| WrongSetting::of("authorities_file", unreadable(error)))?);
+    }
     let source = HttpKeys::new(Duration::from_secs(settings.fetch_keys_seconds), authorities.as_deref());
     let source = source.map_err(|fault| WrongSetting::of("authorities_file", fault))?;
     Ok(KeyCache::new(Arc::new(source), clock))

@@ -1,5 +1,6 @@
 //! What tests stand on: the addresses of the servers and a name that nobody else uses.
 
+pub mod clients;
 pub mod errors;
 pub mod faulty;
 pub mod memory_outputs;

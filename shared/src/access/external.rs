@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::clients::Clients;
 use super::jwt::{BadToken, Claims, Unverified};
 use super::key_cache::KeyCache;
-use super::{Authorizer, Caller, Granted, NotGranted, Refusal, Scopes, bearer};
+use super::{Authorizer, Caller, Refusal, Scopes, TokenServer, bearer};
 use crate::clock::Clock;
 use crate::export::ClientId;
 use crate::watched::Watched;
@@ -73,8 +73,8 @@ impl Authorizer for External {
         })
     }
 
-    async fn grant(&self, _form: &[(String, String)]) -> Result<Granted, NotGranted> {
-        Err(NotGranted::NotHere)
+    fn token_server(&self) -> Option<&dyn TokenServer> {
+        None
     }
 }
 

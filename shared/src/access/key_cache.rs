@@ -1,7 +1,7 @@
 //! Key sets that others publish: fetched when they are needed, and kept as long as their owners allow (standards §2.1).
 //!
 //! Anybody can send a token with a made-up `kid`, and each would ask for the keys anew; so a set that does not have the
-//! `kid` is fetched again once in a while ([`BETWEEN_LOOKS`]) and not at each of them. Callers who need the same set at
+//! `kid` is fetched again once in a while (`BETWEEN_LOOKS`) and not at each of them. Callers who need the same set at
 //! the same time wait for one fetch.
 
 use std::collections::HashMap;
@@ -137,7 +137,7 @@ impl Entry {
     }
 }
 
-/// Gets key sets over HTTPS: no redirects, no more than [`LONGEST_SET`], no longer than it is told to wait.
+/// Gets key sets over HTTPS: no redirects, no more than 256 KiB, no longer than it is told to wait.
 pub struct HttpKeys(Client);
 
 impl HttpKeys {

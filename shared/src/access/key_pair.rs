@@ -7,7 +7,6 @@ use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 use uuid::Uuid;
@@ -90,7 +89,7 @@ impl PrivateKey {
         public.common.key_operations = Some(vec![KeyOperations::Verify]);
         let key = Self { kind, signing, public };
         // A key that is too short, or of another curve, is found out here and not at the first request.
-        key.sign(None, &json!({})).ok_or(BadKey::Unusable)?;
+        key.sign_claims(&json!({})).ok_or(BadKey::Unusable)?;
         Ok(key)
     }
 
@@ -118,20 +117,19 @@ impl PrivateKey {
     #[must_use]
     pub fn assertion(&self, client_id: &str, token_endpoint: &str, now: Instant, life: Duration) -> Option<String> {
         let expires = (now + life).unix_millis() / 1_000;
-        self.sign(
-            Some(self.id()),
-            &json!({
-                "iss": client_id,
-                "sub": client_id,
-                "aud": token_endpoint,
-                "exp": expires,
-                "jti": Uuid::new_v4().to_string(),
-            }),
-        )
+        self.sign_claims(&json!({
+            "iss": client_id,
+            "sub": client_id,
+            "aud": token_endpoint,
+            "exp": expires,
+            "jti": Uuid::new_v4().to_string(),
+        }))
     }
 
-    fn sign(&self, kid: Option<&str>, claims: &impl Serialize) -> Option<String> {
-        let header = Header { kid: kid.map(str::to_owned), ..Header::new(self.kind.algorithm()) };
+    /// A token that says this, signed under the key's id; `None` as in [`PrivateKey::assertion`].
+    #[must_use]
+    pub fn sign_claims(&self, claims: &Value) -> Option<String> {
+        let header = Header { kid: Some(self.id().to_owned()), ..Header::new(self.kind.algorithm()) };
         encode(&header, claims, &self.signing).ok()
     }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Authorizer, Caller, Granted, Lists, NotGranted, Refusal, Scopes};
+use super::{Authorizer, Caller, Lists, Refusal, Scopes, TokenServer};
 use crate::export::ClientId;
 
 /// The authorizer that asks nothing.
@@ -15,7 +15,7 @@ impl Authorizer for Open {
         Ok(Caller { client: ClientId("open".to_owned()), scopes: Scopes::all(), lists: Lists::All })
     }
 
-    async fn grant(&self, _form: &[(String, String)]) -> Result<Granted, NotGranted> {
-        Err(NotGranted::NotHere)
+    fn token_server(&self) -> Option<&dyn TokenServer> {
+        None
     }
 }

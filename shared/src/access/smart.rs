@@ -15,7 +15,7 @@ use super::clients::{Client, Clients, Keys};
 use super::jwt::{BadToken, Unverified};
 use super::key_cache::KeyCache;
 use super::tokens::{Fingerprint, Grant, TokenStore};
-use super::{Authorizer, Caller, Granted, NotGranted, Refusal, Scopes, TokenError, bearer};
+use super::{Authorizer, Caller, Granted, NotGranted, Refusal, Scopes, TokenError, TokenServer, bearer};
 use crate::clock::Clock;
 use crate::export::ClientId;
 use crate::fault::{Fault, FaultKind};
@@ -104,6 +104,13 @@ impl Authorizer for Smart {
         })
     }
 
+    fn token_server(&self) -> Option<&dyn TokenServer> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl TokenServer for Smart {
     async fn grant(&self, form: &[(String, String)]) -> Result<Granted, NotGranted> {
         let asked = Asked::of(form)?;
         let assertion = assertion::read(asked.assertion).map_err(|problem| {

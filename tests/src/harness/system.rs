@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use api_service::Api;
 use export_worker::Worker;
 use futures_util::FutureExt;
-use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use shared::export::{Anchor, JobId, TaskKind};
@@ -49,6 +49,8 @@ pub struct System {
     store: Store,
     client: Client,
     local_base: String,
+    /// The token that requests carry, if any.
+    token: RwLock<Option<String>>,
     source: Mutex<Source>,
     workers: Mutex<Vec<(Shutdown, JoinHandle<()>)>>,
 }
@@ -115,12 +117,12 @@ pub async fn on_store<F>(
     let namespace = namespace();
     let told = AssertUnwindSafe(async {
         let system = Arc::new(
-            System::start(objects, &namespace, change)
+            Box::pin(System::start(objects, &namespace, change))
                 .await
                 .expect("Redis, RabbitMQ and PostgreSQL are there (tests/run)"),
         );
         system.load(lines).await;
-        let told = AssertUnwindSafe(story(Arc::clone(&system))).catch_unwind().await;
+        let told = AssertUnwindSafe(Box::pin(story(Arc::clone(&system)))).catch_unwind().await;
         system.stop_workers().await;
         told
     });
@@ -212,6 +214,7 @@ impl System {
             store,
             client,
             local_base,
+            token: RwLock::default(),
             source: Mutex::new(Source { loader, loaded: Resources::new() }),
             workers: Mutex::default(),
         };
@@ -271,7 +274,16 @@ impl System {
 
     /// A request to a URL below the public base, or to a path below it.
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        self.client.request(method, self.local(url))
+        let request = self.client.request(method, self.local(url));
+        match &*self.token.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Has requests carry this token from now on, or none.
+    pub fn act_with(&self, token: Option<&str>) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token.map(str::to_owned);
     }
 
     /// Where the API of this system answers for a URL below the public base, or a path below it.
@@ -351,9 +363,15 @@ impl System {
         exported
     }
 
-    /// The answer to the download of a file that an item of a manifest names.
+    /// The answer to the download of a file that an item of a manifest names: through the gate when it leads there.
     pub async fn download(&self, item: &Value) -> Response {
         let url = item["url"].as_str().expect("an item has a url");
+        if !url.starts_with(PUBLIC_BASE) {
+            return self.client.get(url).send().await.expect("the store answers");
+        }
+        let gate = self.get(url).await;
+        assert_eq!(gate.status(), StatusCode::TEMPORARY_REDIRECT, "{url}");
+        let url = gate.headers()[LOCATION].to_str().expect("it is a URL");
         self.client.get(url).send().await.expect("the store answers")
     }
 

@@ -54,7 +54,7 @@ impl Fixture {
     }
 
     fn given(kind: KeyKind) -> Self {
-        Self::with(kind, |keys| north(json!({"jwks": keys})))
+        Self::with(kind, |keys| north(&json!({"jwks": keys})))
     }
 
     fn header(&self) -> Value {
@@ -93,7 +93,7 @@ impl Fixture {
     }
 }
 
-fn north(keys: Value) -> Value {
+fn north(keys: &Value) -> Value {
     let mut client = json!({"client_id": "north", "scope": "system/*.read", "lists": "all"});
     client.as_object_mut().expect("it is one").extend(keys.as_object().expect("it is one").clone());
     client
@@ -132,7 +132,7 @@ async fn a_client_gets_a_token_by_either_kind_of_key_given_or_published_and_is_k
     for kind in [KeyKind::Es384, KeyKind::Rs384] {
         for published in [false, true] {
             let fixture = Fixture::with(kind, |keys| {
-                north(if published { json!({"jwks_uri": JWKS_URI}) } else { json!({"jwks": keys}) })
+                north(&if published { json!({"jwks_uri": JWKS_URI}) } else { json!({"jwks": keys}) })
             });
             let granted = fixture.grant(&fixture.sign(&fixture.header(), &claims())).await.expect("all is right");
             assert_eq!((granted.expires_in, granted.scope.as_str()), (300, "system/*.read"));
@@ -249,7 +249,7 @@ async fn an_unsigned_token_and_one_signed_with_the_public_key_as_a_secret_are_re
 async fn two_keys_of_one_kid_are_no_choice() {
     let fixture = Fixture::with(KeyKind::Es384, |keys| {
         let key = &keys["keys"][0];
-        north(json!({"jwks": {"keys": [key, key]}}))
+        north(&json!({"jwks": {"keys": [key, key]}}))
     });
     fixture.refuses(&fixture.sign(&fixture.header(), &claims()), "several of the registered keys").await;
 }
@@ -258,14 +258,14 @@ async fn two_keys_of_one_kid_are_no_choice() {
 async fn a_key_of_another_curve_does_not_fit() {
     let fixture = Fixture::with(KeyKind::Es384, |keys| {
         let key = with(keys["keys"][0].clone(), "crv", json!("P-256"));
-        north(json!({"jwks": {"keys": [without(key, "alg")]}}))
+        north(&json!({"jwks": {"keys": [without(key, "alg")]}}))
     });
     fixture.refuses(&fixture.sign(&fixture.header(), &claims()), "none of the registered keys").await;
 }
 
 #[tokio::test]
 async fn jku_may_repeat_what_is_registered_and_nothing_else() {
-    let fixture = Fixture::with(KeyKind::Es384, |_| north(json!({"jwks_uri": JWKS_URI})));
+    let fixture = Fixture::with(KeyKind::Es384, |_| north(&json!({"jwks_uri": JWKS_URI})));
     let elsewhere = with(fixture.header(), "jku", json!("https://evil.example.org/jwks.json"));
     fixture.refuses(&fixture.sign(&elsewhere, &claims()), "jku").await;
     let here = with(fixture.header(), "jku", json!(JWKS_URI));
@@ -338,7 +338,7 @@ async fn the_form_has_to_be_a_request_for_client_credentials() {
 #[tokio::test]
 async fn scopes_are_granted_as_far_as_they_are_registered_or_refused() {
     let fixture = Fixture::with(KeyKind::Es384, |keys| {
-        with(north(json!({"jwks": keys})), "scope", json!("system/Group.read system/Patient.read"))
+        with(north(&json!({"jwks": keys})), "scope", json!("system/Group.read system/Patient.read"))
     });
     let ask = async |number: u32, scope: &str| {
         let claims = with(claims(), "jti", json!(number.to_string()));

@@ -25,7 +25,8 @@ pub(super) fn unescape(text: &str) -> String {
     meant
 }
 
-/// A text with its escapes, so that it is one value: what [`unescape`] turns back.
+/// A text with its escapes, so that it is one value: what `unescape` turns back.
+#[must_use]
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
