@@ -1,8 +1,8 @@
 //! The port to the authorizer: who is calling, and what they may do.
 //!
-//! Two adapters ask for tokens: [`smart`] gives them out itself, by SMART Backend Services; [`external`] takes those of
-//! other issuers. [`open`] asks nothing. What both of the first stand on is pure but for [`key_cache`] and [`tokens`]:
-//! [`clients`] is the register, [`scopes`] and [`lists`] are rights, [`jwt`] and [`key_set`] read tokens and keys.
+//! [`smart`] gives out tokens (SMART Backend Services), [`external`] takes those of other issuers, [`open`] asks for none.
+//! Read [`clients`] (the register), [`scopes`] and [`lists`] (rights), [`jwt`], [`assertion`] and [`key_set`] (what is
+//! believed): all pure. [`key_cache`] and [`tokens`] have effects; [`key_pair`] is the client's half.
 
 pub mod assertion;
 pub mod clients;
@@ -41,22 +41,22 @@ pub struct Caller {
 pub enum Refusal {
     /// No token: 401 that says what to send (RFC 6750 §3).
     #[error("this server asks for an access token; send 'Authorization: Bearer <token>'")]
-    NoToken,
+    TokenMissing,
     /// A token that is not valid: 401 and `invalid_token` (RFC 6750 §3.1).
     #[error("the access token is not valid: {0}")]
-    InvalidToken(String),
-    /// The token is valid, and whoever has it is not known here: 403.
-    #[error("{0}")]
-    Unknown(String),
+    TokenInvalid(String),
+    /// The token is valid, and its client is not registered here: 403.
+    #[error("the client of this token is not registered here; ask who runs this server")]
+    Unregistered(ClientId),
     /// The authorizer could not be asked.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
-/// An access token, as it was granted (RFC 6749 §5.1).
+/// An access token, as it was issued (RFC 6749 §5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Granted {
-    /// Who it was granted to.
+pub struct IssuedToken {
+    /// Who it was issued to.
     pub client: ClientId,
     /// The token.
     pub access_token: String,
@@ -92,9 +92,9 @@ impl TokenError {
     }
 }
 
-/// Why no token is granted.
+/// Why no token is issued.
 #[derive(Debug, Error)]
-pub enum NotGranted {
+pub enum NotIssued {
     /// The request is refused.
     #[error("{}: {problem}", .error.code())]
     Refused {
@@ -102,8 +102,8 @@ pub enum NotGranted {
         error: TokenError,
         /// A sentence for whoever asked.
         problem: String,
-        /// The registered client that was named, whether it was that one or not.
-        client: Option<ClientId>,
+        /// The registered client that the request claims to be from, proven or not.
+        claimed: Option<ClientId>,
     },
     /// What is needed to decide could not be asked.
     #[error(transparent)]
@@ -117,27 +117,27 @@ pub trait Authorizer: Send + Sync + 'static {
     /// register gives now. A caller who may do nothing at all is one all the same.
     async fn caller(&self, authorization: Option<&str>) -> Result<Caller, Refusal>;
 
-    /// The token server, when the tokens that are asked for come from here.
-    fn token_server(&self) -> Option<&dyn TokenServer>;
+    /// The token endpoint, when the tokens that are asked for come from here.
+    fn token_endpoint(&self) -> Option<&dyn TokenEndpoint>;
 }
 
-/// Gives out access tokens.
+/// Issues access tokens.
 #[async_trait]
-pub trait TokenServer: Send + Sync {
-    /// Grants a token to whoever sends this form to the token endpoint (RFC 6749 §4.4.2, standards §2.3).
-    async fn grant(&self, form: &[(String, String)]) -> Result<Granted, NotGranted>;
+pub trait TokenEndpoint: Send + Sync {
+    /// Issues a token to whoever sends this form (RFC 6749 §4.4.2, standards §2.3).
+    async fn issue(&self, form: &[(String, String)]) -> Result<IssuedToken, NotIssued>;
 }
 
 /// The token in an `Authorization` header: `Bearer`, in any case, and one token (RFC 6750 §2.1).
 fn bearer(authorization: Option<&str>) -> Result<&str, Refusal> {
-    let authorization = authorization.ok_or(Refusal::NoToken)?;
+    let authorization = authorization.ok_or(Refusal::TokenMissing)?;
     let (scheme, token) = authorization.split_once(' ').unwrap_or((authorization, ""));
     let token = token.trim();
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::NoToken);
+        return Err(Refusal::TokenMissing);
     }
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(Refusal::InvalidToken("the header holds no token after 'Bearer'".to_owned()));
+        return Err(Refusal::TokenInvalid("the header holds no token after 'Bearer'".to_owned()));
     }
     Ok(token)
 }
@@ -152,10 +152,10 @@ mod tests {
             assert!(matches!(bearer(Some(header)), Ok("abc")), "{header}");
         }
         for header in [None, Some(""), Some("Basic abc"), Some("abc")] {
-            assert!(matches!(bearer(header), Err(Refusal::NoToken)), "{header:?}");
+            assert!(matches!(bearer(header), Err(Refusal::TokenMissing)), "{header:?}");
         }
         for header in ["Bearer", "Bearer ", "Bearer a b"] {
-            assert!(matches!(bearer(Some(header)), Err(Refusal::InvalidToken(_))), "{header}");
+            assert!(matches!(bearer(Some(header)), Err(Refusal::TokenInvalid(_))), "{header}");
         }
     }
 }

@@ -15,7 +15,7 @@ pub mod metrics;
 pub mod outputs;
 pub mod platform;
 pub mod queue;
-pub mod redis_link;
+pub mod redis_connection;
 pub mod settings;
 pub mod shutdown;
 pub mod source;

@@ -15,8 +15,8 @@ pub struct Metrics {
     pub request_seconds: HistogramVec,
     /// Requests for access tokens by what came of them.
     pub tokens: IntCounterVec,
-    /// Requests that were not let through.
-    pub refusals: IntCounterVec,
+    /// Whether a file that is read again when it changes holds something that is not in force.
+    pub reload_failing: IntGaugeVec,
     /// Events of the audit trail.
     pub audit_events: IntCounterVec,
     /// Links that were signed.
@@ -75,17 +75,17 @@ impl Metrics {
             ),
             tokens: counter(
                 "atr_tokens_total",
-                "Requests for access tokens by outcome: granted, unavailable, or the error; a client that gets only errors wants a call.",
+                "Requests for access tokens by outcome: issued, unavailable, or the error; errors that rise mean that somebody's key, clock or scope is wrong, and the audit trail says whose.",
                 &["outcome"],
             ),
-            refusals: counter(
-                "atr_refusals_total",
-                "Requests refused for want of a valid token (401) or of rights (403), by route; a burst wants a look at the audit trail.",
-                &["route", "status"],
+            reload_failing: gauge(
+                "atr_reload_failing",
+                "1 when the register of clients or the certificate on the disk cannot be used, so that what it said before is still in force; the log says why.",
+                &["file"],
             ),
             audit_events: counter(
                 "atr_audit_events_total",
-                "Events of the audit trail by outcome: recorded, or lost, of which there should be none.",
+                "Events of the audit trail by outcome: recorded; late, which may still be written; lost. There should be none but the first.",
                 &["outcome"],
             ),
             links: plain("atr_links_signed_total", "Links to files that were signed for clients."),

@@ -16,17 +16,18 @@ use crate::fault::Fault;
 use crate::fhir::ResourceId;
 use crate::jobs::JobStore;
 use crate::jobs::redis::RedisJobs;
+use crate::metrics::Metrics;
 use crate::outputs::OutputStore;
 use crate::outputs::s3::{Credentials, S3Address, S3Outputs, S3Settings};
 use crate::queue::TaskQueue;
 use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
-use crate::redis_link::{RedisLink, RedisSettings};
+use crate::redis_connection::{RedisConnection, RedisSettings};
 use crate::settings::{Access, Settings, WrongSetting};
 use crate::source::ResourceSource;
 use crate::source::files::BadLine;
 use crate::source::folder::FolderSource;
 use crate::source::postgres::{PostgresSettings, PostgresSource};
-use crate::watched::Watched;
+use crate::watched::{Files, Watched};
 
 /// How often a service that starts tries again to reach its job store.
 const RETRY: Duration = Duration::from_secs(1);
@@ -60,14 +61,13 @@ pub async fn connect(settings: &Settings, keys: Option<(&str, &str)>) -> Result<
     Ok(Platform { jobs, queue, source: source.source, outputs, clock: Arc::new(SystemClock) })
 }
 
-/// Who may call the API. Nobody has chosen to let everybody in who has not said so. Waits for a store of tokens that is
-/// not there yet.
-pub async fn open_access(settings: &Settings) -> Result<Arc<dyn Authorizer>, WrongSetting> {
+/// Who may call the API. There is no default: to let everybody in has to be said. With `smart`, waits for Redis.
+pub async fn open_access(settings: &Settings, metrics: &Metrics) -> Result<Arc<dyn Authorizer>, WrongSetting> {
     let clock = Arc::new(SystemClock);
     match settings.access {
         Some(Access::OpenToEverybody) => Ok(Arc::new(Open)),
         Some(Access::Smart) => {
-            let (clients, keys) = (open_clients(settings).await?, open_keys(settings, clock.clone()).await?);
+            let (clients, keys) = (open_clients(settings, metrics).await?, open_keys(settings, clock.clone()).await?);
             // A token endpoint may have a name for the outside besides the one below the base.
             let mut endpoints = vec![settings.own_token_endpoint()?.to_string()];
             endpoints.extend(settings.token_endpoint()?.map(String::from));
@@ -76,7 +76,7 @@ pub async fn open_access(settings: &Settings) -> Result<Arc<dyn Authorizer>, Wro
             Ok(Arc::new(Smart::new(clients, keys, tokens, clock, endpoints)))
         }
         Some(Access::External) => {
-            let (clients, keys) = (open_clients(settings).await?, open_keys(settings, clock.clone()).await?);
+            let (clients, keys) = (open_clients(settings, metrics).await?, open_keys(settings, clock.clone()).await?);
             Ok(Arc::new(External::new(
                 clients,
                 keys,
@@ -91,7 +91,7 @@ pub async fn open_access(settings: &Settings) -> Result<Arc<dyn Authorizer>, Wro
     }
 }
 
-async fn open_clients(settings: &Settings) -> Result<Watched<Clients>, WrongSetting> {
+async fn open_clients(settings: &Settings, metrics: &Metrics) -> Result<Watched<Clients>, WrongSetting> {
     let name = "clients_file";
     let file = &settings.clients_file;
     if file.as_os_str().is_empty() {
@@ -99,13 +99,17 @@ async fn open_clients(settings: &Settings) -> Result<Watched<Clients>, WrongSett
     }
     let read = |contents: &[Vec<u8>]| {
         let text = std::str::from_utf8(&contents[0]).map_err(|_| "it is not UTF-8 text".to_owned())?;
-        let clients = Clients::read(text).map_err(|error| error.to_string())?;
-        let (own, of_issuers) = clients.counts();
-        tracing::info!(own, of_issuers, "the register of clients is read");
-        Ok::<_, String>(clients)
+        Clients::read(text).map_err(|error| error.to_string())
     };
-    let every = Duration::from_secs(settings.reload_seconds);
-    Watched::files(vec![file.clone()], every, read).await.map_err(|why| WrongSetting::of(name, why))
+    let files = Files {
+        paths: vec![file.clone()],
+        every: Duration::from_secs(settings.reload_seconds),
+        failing: metrics.reload_failing.with_label_values(&["clients"]),
+    };
+    let clients = Watched::files(files, read).await.map_err(|why| WrongSetting::of(name, why))?;
+    let (own, of_issuers) = clients.now().counts();
+    tracing::info!(own, of_issuers, "the register of clients is read");
+    Ok(clients)
 }
 
 async fn open_keys(settings: &Settings, clock: Arc<dyn Clock>) -> Result<KeyCache, WrongSetting> {
@@ -139,7 +143,7 @@ fn refuse(name: &str, scheme: &str, takes: &str) -> WrongSetting {
 }
 
 /// The way to the server of the job store, once it is there.
-async fn open_redis(settings: &Settings) -> Result<RedisLink, WrongSetting> {
+async fn open_redis(settings: &Settings) -> Result<RedisConnection, WrongSetting> {
     let name = "jobs_url";
     let scheme = scheme(name, &settings.jobs_url, "redis://127.0.0.1:6379")?;
     if !matches!(scheme, "redis" | "rediss") {
@@ -149,7 +153,7 @@ async fn open_redis(settings: &Settings) -> Result<RedisLink, WrongSetting> {
     let timeouts = RedisSettings { command_timeout: call, connect_timeout: call };
     let mut said = false;
     loop {
-        match RedisLink::connect(&settings.jobs_url, &settings.namespace, timeouts).await {
+        match RedisConnection::connect(&settings.jobs_url, &settings.namespace, timeouts).await {
             Ok(link) => return Ok(link),
             Err(fault) if fault.is_transient() => {
                 if !said {

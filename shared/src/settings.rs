@@ -12,7 +12,7 @@ use thiserror::Error;
 use url::{Host, Url};
 
 /// Where this server's own token endpoint is, below the FHIR base.
-pub const OWN_TOKEN_PATH: &str = "/auth/token";
+pub const OWN_TOKEN_PATH: &str = "auth/token";
 
 /// The settings of both services; each uses the part that it needs.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,10 +36,13 @@ pub struct Settings {
     pub outputs_url: String,
     /// `ATR_NAMESPACE`: prefixes keys, queues and objects, so that several systems share one set of servers.
     pub namespace: String,
-    /// `ATR_LINKS`: how clients download.
-    pub links: Links,
+    /// `ATR_LINKS`: how clients download; gated if not said where tokens are asked for, signed where they are not.
+    pub links: Option<Links>,
     /// `ATR_ACCESS`: who may call.
     pub access: Option<Access>,
+    /// `ATR_TOKEN_URL`: where clients get access tokens, as discovery tells them: the issuer's endpoint, or another name of
+    /// this server's own.
+    pub token_url: String,
     /// `ATR_CLIENTS_FILE`: the register of clients and their rights (`access/clients.rs`); read again when it changes.
     pub clients_file: PathBuf,
     /// `ATR_RELOAD_SECONDS`: how often the register of clients and the certificate are looked at for changes.
@@ -64,9 +67,6 @@ pub struct Settings {
     pub polls_per_minute: u32,
     /// `ATR_POLL_BURST`: how many polls of a job may come at once, before `ATR_POLLS_PER_MINUTE` holds.
     pub poll_burst: u32,
-    /// `ATR_TOKEN_URL`: where clients get access tokens, as discovery tells them: the issuer's endpoint, or another name of
-    /// this server's own.
-    pub token_url: String,
     /// `ATR_LINK_SECONDS`: how long a signed link in a manifest is good for; each poll signs new ones.
     pub link_seconds: u64,
     /// `ATR_RETENTION_SECONDS`: how long the files of a completed job, and the record of a failed one, are kept.
@@ -95,7 +95,7 @@ pub struct Settings {
     pub janitor_seconds: u64,
     /// `ATR_SOURCE_CONNECTIONS`: how many connections a process opens to the source.
     pub source_connections: usize,
-    /// `ATR_CALL_SECONDS`: how long one call of Redis, RabbitMQ or PostgreSQL may take.
+    /// `ATR_CALL_SECONDS`: how long one call of Redis, RabbitMQ or PostgreSQL, or a write to the audit trail, may take.
     pub call_seconds: u64,
     /// `ATR_UPLOAD_SECONDS`: how long the upload of one part may take.
     pub upload_seconds: u64,
@@ -164,8 +164,9 @@ impl Default for Settings {
             source_url: String::new(),
             outputs_url: String::new(),
             namespace: "atr".to_owned(),
-            links: Links::Signed,
+            links: None,
             access: None,
+            token_url: String::new(),
             clients_file: PathBuf::new(),
             reload_seconds: 5,
             fetch_keys_seconds: 5,
@@ -178,7 +179,6 @@ impl Default for Settings {
             jobs_per_client: 20,
             polls_per_minute: 60,
             poll_burst: 20,
-            token_url: String::new(),
             link_seconds: 3_600,
             retention_seconds: 86_400,
             slice_ids: 50_000,
@@ -288,30 +288,32 @@ impl Settings {
         self.public_base().map(|_| ())
     }
 
+    /// Whether callers need an access token.
+    #[must_use]
+    pub fn asks_for_tokens(&self) -> bool {
+        matches!(self.access, Some(Access::Smart | Access::External))
+    }
+
+    /// How clients download. Where tokens are asked for, ATR has files ask for them too (standards §5.1).
+    #[must_use]
+    pub fn link_mode(&self) -> Links {
+        self.links.unwrap_or(if self.asks_for_tokens() { Links::Gated } else { Links::Signed })
+    }
+
     /// Tokens go with every request: whoever hears one may use it.
     fn check_access(&self) -> Result<(), WrongSetting> {
-        let asks_for_tokens = matches!(self.access, Some(Access::Smart | Access::External));
-        if !asks_for_tokens {
+        if !self.asks_for_tokens() {
             return Ok(());
         }
         if self.public_url.is_empty() {
-            return Err(WrongSetting::of(
-                "public_url",
-                "it is not set; with access tokens it must be, as clients see it",
-            ));
+            let what = "it is not set; with access tokens it must be, as clients see it";
+            return Err(WrongSetting::of("public_url", what));
         }
         let base = self.public_base()?;
-        let is_local = match base.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if base.scheme() != "https" && !is_local {
-            return Err(WrongSetting::of(
-                "public_url",
-                "it must be https://…: access tokens are not sent in the clear",
-            ));
+        for (name, url) in [("public_url", Some(base)), ("token_url", self.token_endpoint()?)] {
+            if url.is_some_and(|url| is_overheard(&url)) {
+                return Err(WrongSetting::of(name, "it must be https://…: access tokens are not sent in the clear"));
+            }
         }
         Ok(())
     }
@@ -345,7 +347,7 @@ impl Settings {
     /// This server's own token endpoint.
     pub fn own_token_endpoint(&self) -> Result<Url, WrongSetting> {
         let base = self.public_base()?;
-        let text = format!("{}{OWN_TOKEN_PATH}", base.as_str().trim_end_matches('/'));
+        let text = format!("{}/{OWN_TOKEN_PATH}", base.as_str().trim_end_matches('/'));
         Url::parse(&text).map_err(|error| WrongSetting::of("public_url", error))
     }
 
@@ -390,6 +392,18 @@ impl Settings {
         let others = self.own_urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
         Ok(crate::fhir::OwnBases::new(std::iter::once(public).chain(others)))
     }
+}
+
+/// Whether what is sent there can be read on the way: it is neither https nor this machine.
+#[must_use]
+pub fn is_overheard(url: &Url) -> bool {
+    let is_this_machine = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() != "https" && !is_this_machine
 }
 
 /// One line that names the setting. The values themselves may be secrets and are left out.
@@ -453,7 +467,7 @@ mod tests {
         .expect("they are valid");
         assert_eq!(
             (settings.permits, settings.links, settings.access),
-            (7, Links::Gated, Some(Access::OpenToEverybody))
+            (7, Some(Links::Gated), Some(Access::OpenToEverybody))
         );
         assert!(!settings.require_headers);
         assert_eq!(settings.queue_url, "amqp://u:0123@h");
@@ -506,8 +520,24 @@ mod tests {
             let problem = token_endpoint(public).expect_err(public);
             assert!(problem.contains("ATR_PUBLIC_URL"), "{problem}");
         }
-        let external = read(&[("ATR_ACCESS", "external"), ("ATR_PUBLIC_URL", "https://api.example.org/r4")]);
-        assert!(external.is_err_and(|problem| problem.contains("ATR_TOKEN_URL")));
+    }
+
+    #[test]
+    fn with_tokens_of_others_clients_are_told_where_to_get_them_over_https() {
+        let external = |token_url: &str| {
+            let settings =
+                [("ATR_ACCESS", "external"), ("ATR_PUBLIC_URL", "https://a.org/r4"), ("ATR_TOKEN_URL", token_url)];
+            read(&settings).map(|settings| settings.link_mode())
+        };
+        assert_eq!(external("https://login.example.org/token"), Ok(Links::Gated), "as the files of ATR are");
+        for token_url in ["", "http://login.example.org/token"] {
+            let problem = external(token_url).expect_err(token_url);
+            assert!(problem.contains("ATR_TOKEN_URL"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn an_audit_trail_that_is_required_has_to_go_somewhere() {
         let lost = read(&[("ATR_AUDIT", "none"), ("ATR_AUDIT_REQUIRED", "true")]);
         assert!(lost.is_err_and(|problem| problem.contains("ATR_AUDIT")));
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::export::Slice;
 use crate::fault::Fault;
 use crate::fhir::search::Query;
-use crate::fhir::{Attribution, Instant, Resource, ResourceId, ResourceKey, ResourceType};
+use crate::fhir::{Attribution, Identifier, Instant, Resource, ResourceId, ResourceKey, ResourceType};
 
 /// The head of an attribution list: the Group without its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,15 @@ pub struct ListHead {
     pub after: Bytes,
     /// How many members there are.
     pub members: u64,
+}
+
+impl ListHead {
+    /// The identifiers of the list.
+    #[must_use]
+    pub fn identifiers(&self) -> Vec<Identifier> {
+        let group = [&self.before[..], &self.after[..]].concat();
+        Identifier::all_of(&String::from_utf8_lossy(&group))
+    }
 }
 
 /// A resource as the source holds it.

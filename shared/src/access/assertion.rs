@@ -18,7 +18,7 @@ pub const ALGORITHMS: [Algorithm; 2] = [Algorithm::RS384, Algorithm::ES384];
 const LONGEST_LIFE_SECONDS: f64 = 300.0;
 
 /// The longest `jti`.
-const LONGEST_JTI: usize = 255;
+const LONGEST_JTI_BYTES: usize = 255;
 
 /// Reads an assertion and checks its header, as far as that can be done without knowing the client.
 pub fn read(assertion: &str) -> Result<Unverified<'_>, BadToken> {
@@ -58,13 +58,13 @@ pub fn check(claims: &Claims, client: &str, endpoints: &[String], now: Instant) 
         return Err(BadToken::Other("its claims iss and sub must both be the client_id".to_owned()));
     }
     claims.check_audience(endpoints)?;
-    let life = claims.check_life(now)?;
+    let life = claims.seconds_left(now)?;
     if life > LONGEST_LIFE_SECONDS + CLOCK_SKEW_SECONDS {
         return Err(BadToken::Other(format!("its exp lies more than {LONGEST_LIFE_SECONDS} seconds ahead")));
     }
     let jti = claims.text("jti")?;
-    if jti.len() > LONGEST_JTI {
-        return Err(BadToken::Other(format!("its jti is longer than {LONGEST_JTI} bytes")));
+    if jti.len() > LONGEST_JTI_BYTES {
+        return Err(BadToken::Other(format!("its jti is longer than {LONGEST_JTI_BYTES} bytes")));
     }
     // It dies at `exp` without an allowance; the rest is for clocks of replicas that do not agree.
     let life = Duration::from_secs_f64(life + CLOCK_SKEW_SECONDS);

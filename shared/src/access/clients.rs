@@ -121,8 +121,10 @@ pub struct BadRegister(String);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Clients {
     issuers: HashMap<String, Issuer>,
-    /// By issuer, if any, and id.
-    clients: HashMap<(Option<String>, String), Client>,
+    /// Those that this server gives tokens to, by id, with the keys that prove who they are.
+    own: HashMap<String, (Client, Keys)>,
+    /// Those whose tokens come from issuers, by issuer and id.
+    of_issuers: HashMap<(String, String), Client>,
 }
 
 /// A registered client.
@@ -134,19 +136,15 @@ pub struct Client {
     pub scopes: Scopes,
     /// The lists that it may see.
     pub lists: Lists,
-    /// How it proves who it is.
-    pub keys: Keys,
 }
 
-/// How a client proves who it is.
+/// The public keys of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// By a key that is found there.
+    /// They are published there.
     At(Url),
-    /// By one of these keys.
+    /// They are in the register.
     Given(KeySet),
-    /// By a token of its issuer.
-    OfIssuer,
 }
 
 /// Somebody who issues access tokens.
@@ -185,31 +183,39 @@ impl Clients {
             }
         }
         for entry in register.clients {
-            let key = (entry.issuer.clone(), entry.client_id.clone());
-            let wrong = |why: String| BadRegister(format!("client '{}': {why}", key.1));
-            let client = client(entry).map_err(wrong)?;
-            if let Some(issuer) = &key.0
-                && !checked.issuers.contains_key(issuer)
-            {
-                return Err(wrong(format!("its issuer '{issuer}' is not among the issuers")));
-            }
-            if checked.clients.insert(key.clone(), client).is_some() {
-                return Err(wrong("it stands twice".to_owned()));
-            }
+            let id = entry.client_id.clone();
+            checked.add(entry).map_err(|why| BadRegister(format!("client '{id}': {why}")))?;
         }
         Ok(checked)
     }
 
-    /// The client of this id that this server itself gives tokens to.
+    fn add(&mut self, entry: ClientEntry) -> Result<(), String> {
+        let (id, issuer) = (entry.client_id.clone(), entry.issuer.clone());
+        let keys = keys(entry.jwks_uri.as_deref(), entry.jwks.as_ref());
+        let client = client(entry)?;
+        let is_new = match (issuer, keys?) {
+            (None, Some(keys)) => self.own.insert(id, (client, keys)).is_none(),
+            (Some(issuer), None) if self.issuers.contains_key(&issuer) => {
+                self.of_issuers.insert((issuer, id), client).is_none()
+            }
+            (Some(issuer), None) => return Err(format!("its issuer '{issuer}' is not among the issuers")),
+            (None, None) | (Some(_), Some(_)) => {
+                return Err("it has one of jwks_uri, jwks and issuer, and no more".to_owned());
+            }
+        };
+        if is_new { Ok(()) } else { Err("it stands twice".to_owned()) }
+    }
+
+    /// The client of this id that this server gives tokens to, and its keys.
     #[must_use]
-    pub fn own(&self, id: &str) -> Option<&Client> {
-        self.clients.get(&(None, id.to_owned()))
+    pub fn own(&self, id: &str) -> Option<&(Client, Keys)> {
+        self.own.get(id)
     }
 
     /// The client of this id of an issuer.
     #[must_use]
     pub fn of_issuer(&self, issuer: &str, id: &str) -> Option<&Client> {
-        self.clients.get(&(Some(issuer.to_owned()), id.to_owned()))
+        self.of_issuers.get(&(issuer.to_owned(), id.to_owned()))
     }
 
     /// The issuer of this name.
@@ -221,8 +227,7 @@ impl Clients {
     /// How many clients there are that this server gives tokens to, and how many have theirs from issuers.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let own = self.clients.keys().filter(|(issuer, _)| issuer.is_none()).count();
-        (own, self.clients.len() - own)
+        (self.own.len(), self.of_issuers.len())
     }
 }
 
@@ -231,7 +236,7 @@ fn client(entry: ClientEntry) -> Result<Client, String> {
     if entry.client_id.is_empty() || entry.client_id.len() > 255 || !entry.client_id.bytes().all(is_plain) {
         return Err("a client_id is 1 to 255 visible ASCII characters without blanks".to_owned());
     }
-    let scopes = Scopes::read_all(&entry.scope).map_err(|why| format!("scope: {why}"))?;
+    let scopes = Scopes::parse(&entry.scope).map_err(|why| format!("scope: {why}"))?;
     let lists = match entry.lists {
         ListsEntry::All(All::All) => Lists::All,
         ListsEntry::Some(SomeLists { ids, identifiers }) if !(ids.is_empty() && identifiers.is_empty()) => {
@@ -239,19 +244,27 @@ fn client(entry: ClientEntry) -> Result<Client, String> {
         }
         ListsEntry::Some(_) => return Err("lists: it names none; give ids, identifiers, or \"all\"".to_owned()),
     };
-    let keys = match (entry.jwks_uri, entry.jwks, entry.issuer) {
-        (Some(url), None, None) => Keys::At(https("jwks_uri", &url)?),
-        (None, Some(keys), None) => {
-            let keys = KeySet::read(&keys).map_err(|why| format!("jwks: {why}"))?;
+    Ok(Client { id: entry.client_id, scopes, lists })
+}
+
+/// The keys of an entry; `None` when it has none.
+fn keys(url: Option<&str>, set: Option<&Value>) -> Result<Option<Keys>, String> {
+    match (url, set) {
+        (None, None) => Ok(None),
+        (Some(url), None) => https("jwks_uri", url).map(Keys::At).map(Some),
+        (None, Some(set)) => {
+            let keys = KeySet::read(set).map_err(|why| format!("jwks: {why}"))?;
             if keys.is_empty() {
                 return Err("jwks: none of its keys is of a kind that is known here (RSA, or EC)".to_owned());
             }
-            Keys::Given(keys)
+            // Assertions name the key that they are signed with (standards §2.1).
+            if !keys.have_ids() {
+                return Err("jwks: each key must have a kid".to_owned());
+            }
+            Ok(Some(Keys::Given(keys)))
         }
-        (None, None, Some(_)) => Keys::OfIssuer,
-        _ => return Err("it has one of jwks_uri, jwks and issuer, and no more".to_owned()),
-    };
-    Ok(Client { id: entry.client_id, scopes, lists, keys })
+        (Some(_), Some(_)) => Err("it has one of jwks_uri, jwks and issuer, and no more".to_owned()),
+    }
 }
 
 fn issuer(entry: IssuerEntry) -> Result<Issuer, String> {
@@ -304,10 +317,10 @@ mod tests {
             some
         }])
         .expect("it is a register");
-        assert_eq!(clients.own("north").map(|client| client.lists.are_all()), Some(true));
-        let west = clients.own("west").expect("it is there");
-        assert!(west.lists.hold(&"g1".parse().expect("an id"), &[]));
-        assert!(!west.lists.hold(&"g2".parse().expect("an id"), &[]));
+        assert_eq!(clients.own("north").map(|(client, _)| client.lists.are_all()), Some(true));
+        let (west, _) = clients.own("west").expect("it is there");
+        assert!(west.lists.holds(&"g1".parse().expect("an id"), &[]));
+        assert!(!west.lists.holds(&"g2".parse().expect("an id"), &[]));
         assert!(clients.own("east").is_none() && clients.of_issuer("https://i.org", "north").is_none());
         assert_eq!(clients.counts(), (3, 0));
     }
@@ -345,6 +358,13 @@ mod tests {
                 json!({"client_id": "north", "scope": "system/*.read", "lists": "all", "jwks": {"keys": []}}),
                 "none of its keys",
             ),
+            (
+                json!({
+                    "client_id": "north", "scope": "system/*.read", "lists": "all",
+                    "jwks": {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]},
+                }),
+                "kid",
+            ),
         ] {
             let problem = read(std::slice::from_ref(&entry)).expect_err(&entry.to_string());
             assert!(problem.contains(part) && problem.contains("'north'") && !problem.contains('\n'), "{problem}");
@@ -353,12 +373,12 @@ mod tests {
             (with("client_id", json!("")), "client_id"),
             (with("client_id", json!("a b")), "client_id"),
             (with("colour", json!("red")), "colour"),
-            (with("lists", json!("some")), "lists"),
-            (with("lists", json!({"identifiers": ["1316206220"]})), "lists"),
+            (with("lists", json!("some")), "lists is"),
+            (with("lists", json!({"identifiers": ["1316206220"]})), "lists is"),
             (json!({"client_id": "north"}), "scope"),
         ] {
             let problem = read(std::slice::from_ref(&entry)).expect_err(&entry.to_string());
-            assert!(!problem.contains('\n'), "{part}: {problem}");
+            assert!(problem.contains(part) && !problem.contains('\n'), "{part}: {problem}");
         }
         assert!(read(&[north(), north()]).expect_err("twice").contains("twice"));
         assert!(Clients::read("clients:").expect_err("it is no JSON").to_string().contains("line 1"));

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::clients::Clients;
 use super::jwt::{BadToken, Claims, Unverified};
 use super::key_cache::KeyCache;
-use super::{Authorizer, Caller, Refusal, Scopes, TokenServer, bearer};
+use super::{Authorizer, Caller, Refusal, Scopes, TokenEndpoint, bearer};
 use crate::clock::Clock;
 use crate::export::ClientId;
 use crate::watched::Watched;
@@ -46,34 +46,33 @@ impl External {
 #[async_trait]
 impl Authorizer for External {
     async fn caller(&self, authorization: Option<&str>) -> Result<Caller, Refusal> {
-        let invalid = |problem: BadToken| Refusal::InvalidToken(problem.to_string());
+        let invalid = |problem: BadToken| Refusal::TokenInvalid(problem.to_string());
         let token = Unverified::read(bearer(authorization)?, &ALGORITHMS).map_err(invalid)?;
         let name = token.unproven().text("iss").map_err(invalid)?.to_owned();
         let clients = self.clients.now();
         let issuer = clients
             .issuer(&name)
-            .ok_or_else(|| Refusal::InvalidToken("it is of an issuer that is not known here".to_owned()))?;
-        let key = self.keys.key_for(&issuer.jwks_uri, &token).await?.map_err(invalid)?;
+            .ok_or_else(|| Refusal::TokenInvalid("it is of an issuer that is not known here".to_owned()))?;
+        let key = self.keys.key_for(&issuer.jwks_uri, &token).await?.map_err(|none| invalid(none.into()))?;
         let claims = token.verify(&key).map_err(invalid)?;
-        claims.check_life(self.clock.now()).map_err(invalid)?;
+        claims.seconds_left(self.clock.now()).map_err(invalid)?;
         let base = std::slice::from_ref(&self.base);
         claims.check_audience(if issuer.audience.is_empty() { base } else { &issuer.audience }).map_err(invalid)?;
 
         let id = claims.maybe_text(&issuer.client_claim).filter(|id| !id.is_empty()).ok_or_else(|| {
-            Refusal::InvalidToken(format!("its claim {} is missing, which names the client", issuer.client_claim))
+            Refusal::TokenInvalid(format!("its claim {} is missing, which names the client", issuer.client_claim))
         })?;
-        let client = clients.of_issuer(&name, id).ok_or_else(|| {
-            Refusal::Unknown("the client of this token is not registered here; ask who runs this server".to_owned())
-        })?;
+        // Two issuers may call two clients the same.
+        let known_as = ClientId(format!("{name} {id}"));
+        let Some(client) = clients.of_issuer(&name, id) else { return Err(Refusal::Unregistered(known_as)) };
         Ok(Caller {
-            // Two issuers may call two clients the same.
-            client: ClientId(format!("{name} {id}")),
-            scopes: Scopes::read(&scope(&claims)).within(&client.scopes),
+            client: known_as,
+            scopes: Scopes::known_in(&scope(&claims)).within(&client.scopes),
             lists: client.lists.clone(),
         })
     }
 
-    fn token_server(&self) -> Option<&dyn TokenServer> {
+    fn token_endpoint(&self) -> Option<&dyn TokenEndpoint> {
         None
     }
 }

@@ -15,7 +15,7 @@ use super::key_set::{KeySet, NoKey};
 use crate::fhir::Instant;
 
 /// The longest token that is looked at: nobody's is longer, and reading costs time.
-const LONGEST: usize = 16_384;
+const LONGEST_BYTES: usize = 16_384;
 
 /// How far the clock of who made a token may be ahead of this server's.
 pub const CLOCK_SKEW_SECONDS: f64 = 30.0;
@@ -24,7 +24,7 @@ pub const CLOCK_SKEW_SECONDS: f64 = 30.0;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum BadToken {
     /// It cannot be read.
-    #[error("it is no JSON Web Token of three parts in base64url, each JSON, of at most {LONGEST} characters")]
+    #[error("it is no JSON Web Token of three parts in base64url, each JSON, of at most {LONGEST_BYTES} bytes")]
     Malformed,
     /// `alg` is missing, `none`, symmetric, or another that is not taken.
     #[error("its header must have one of these as alg: {0}")]
@@ -94,7 +94,7 @@ pub struct Claims(Map<String, Value>);
 impl<'a> Unverified<'a> {
     /// Reads a token that is signed by one of these algorithms. Whoever calls this lists asymmetric ones only.
     pub fn read(token: &'a str, algorithms: &[Algorithm]) -> Result<Self, BadToken> {
-        if token.len() > LONGEST {
+        if token.len() > LONGEST_BYTES {
             return Err(BadToken::Malformed);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(BadToken::Malformed)?;
@@ -118,7 +118,7 @@ impl<'a> Unverified<'a> {
         &self.claims
     }
 
-    /// Whether one of these keys can be chosen to check it with.
+    /// The one of these keys that checks it; fails when none fits, or several do.
     pub fn key_in(&self, keys: &KeySet) -> Result<DecodingKey, NoKey> {
         keys.choose(self.header.kid.as_deref(), self.algorithm)
     }
@@ -155,11 +155,11 @@ impl Claims {
         self.0.get(name)
     }
 
-    /// Checks that the token lives at `now`, and answers for how many seconds it will (RFC 7519 §4.1.4, §4.1.5).
+    /// For how many seconds the token lives from `now` on; fails when it does not (RFC 7519 §4.1.4, §4.1.5).
     ///
     /// `exp` has to be there and has no allowance: it is the sender's to choose it late enough. `nbf`, if it is there,
     /// may lie [`CLOCK_SKEW_SECONDS`] ahead.
-    pub fn check_life(&self, now: Instant) -> Result<f64, BadToken> {
+    pub fn seconds_left(&self, now: Instant) -> Result<f64, BadToken> {
         #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 are well below 2^53")]
         let now = now.unix_micros() as f64 / 1_000_000.0;
         let expires = self.0.get("exp").and_then(Value::as_f64).ok_or(BadToken::Claim("exp"))?;
@@ -227,7 +227,7 @@ mod tests {
         let (no_header, no_claims) = (token(&json!([]), &json!({})), token(&json!({"alg": "RS384"}), &json!(7)));
         let padded = good.replacen('.', "=.", 1);
         let five = format!("{good}.a.b");
-        let long = format!("{good}{}", "A".repeat(LONGEST));
+        let long = format!("{good}{}", "A".repeat(LONGEST_BYTES));
         for text in ["", "a", "a.b", "..", "a.b.c", "é.é.é", &no_header, &no_claims, &padded, &five, &long] {
             assert_eq!(refusal(text), BadToken::Malformed, "{text}");
         }
@@ -254,7 +254,7 @@ mod tests {
             (json!({"exp": 1_001, "nbf": 1_031}), Err(BadToken::NotYet)),
             (json!({"exp": 1_001, "nbf": "0"}), Err(BadToken::Claim("nbf"))),
         ] {
-            assert_eq!(claims(given.clone()).check_life(now), expected, "{given}");
+            assert_eq!(claims(given.clone()).seconds_left(now), expected, "{given}");
         }
     }
 

@@ -21,7 +21,7 @@ pub enum Lists {
 impl Lists {
     /// Whether the list of this id with these identifiers is among them.
     #[must_use]
-    pub fn hold(&self, list: &ResourceId, identifiers: &[Identifier]) -> bool {
+    pub fn holds(&self, list: &ResourceId, identifiers: &[Identifier]) -> bool {
         match self {
             Self::All => true,
             Self::Some { ids, identifiers: own } => {
@@ -53,8 +53,8 @@ mod tests {
             ("g2", vec![identifier("tin|1")], false),
             ("g2", vec![identifier("npi|12")], false),
         ] {
-            assert_eq!(some.hold(&id(list), &identifiers), expected, "{list} {identifiers:?}");
-            assert!(Lists::All.hold(&id(list), &identifiers));
+            assert_eq!(some.holds(&id(list), &identifiers), expected, "{list} {identifiers:?}");
+            assert!(Lists::All.holds(&id(list), &identifiers));
         }
         assert!(Lists::All.are_all() && !some.are_all());
     }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Authorizer, Caller, Lists, Refusal, Scopes, TokenServer};
+use super::{Authorizer, Caller, Lists, Refusal, Scopes, TokenEndpoint};
 use crate::export::ClientId;
 
 /// The authorizer that asks nothing.
@@ -15,7 +15,7 @@ impl Authorizer for Open {
         Ok(Caller { client: ClientId("open".to_owned()), scopes: Scopes::all(), lists: Lists::All })
     }
 
-    fn token_server(&self) -> Option<&dyn TokenServer> {
+    fn token_endpoint(&self) -> Option<&dyn TokenEndpoint> {
         None
     }
 }

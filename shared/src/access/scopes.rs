@@ -75,15 +75,15 @@ impl Scopes {
     /// The scopes in a text, separated by blanks (RFC 6749 §3.3). What is no scope of this server is left out, and what
     /// is given twice.
     #[must_use]
-    pub fn read(text: &str) -> Self {
+    pub fn known_in(text: &str) -> Self {
         let mut scopes = Self::default();
         text.split_ascii_whitespace().filter_map(|word| scope(word).ok()).for_each(|scope| scopes.add(scope));
         scopes
     }
 
-    /// As [`Scopes::read`], for a text that somebody wrote for this server: fails when a word grants nothing here, or there
+    /// Reads a text that somebody wrote for this server: fails when a word grants nothing here, or there
     /// is none.
-    pub fn read_all(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut scopes = Self::default();
         for word in text.split_ascii_whitespace() {
             let read = scope(word).map_err(|why| format!("'{word}' {why}"))?;
@@ -106,7 +106,7 @@ impl Scopes {
 
     /// Whether `needed` may be done with a type.
     #[must_use]
-    pub fn allow(&self, resource_type: ResourceType, needed: Permission) -> bool {
+    pub fn allows(&self, resource_type: ResourceType, needed: Permission) -> bool {
         self.permission(resource_type).covers(needed)
     }
 
@@ -114,7 +114,7 @@ impl Scopes {
     #[must_use]
     pub fn exportable(&self) -> BTreeSet<ResourceType> {
         let types = ResourceType::ATTRIBUTION.into_iter();
-        types.filter(|resource_type| self.allow(*resource_type, Permission::EXPORT)).collect()
+        types.filter(|resource_type| self.allows(*resource_type, Permission::EXPORT)).collect()
     }
 
     /// What of these scopes `most` allows too. A scope that it allows whole stays as it is written; of another, the part
@@ -130,11 +130,11 @@ impl Scopes {
                 }
                 Some(_) => {}
                 None => {
-                    let of_all = scope.permission.and(most.of_all());
-                    within.add(Scope { permission: of_all, ..*scope });
+                    let of_every_type = scope.permission.and(most.of_every_type());
+                    within.add(Scope { permission: of_every_type, ..*scope });
                     for resource_type in ResourceType::ATTRIBUTION {
                         let permission = scope.permission.and(most.permission(resource_type));
-                        if !of_all.covers(permission) {
+                        if !of_every_type.covers(permission) {
                             within.add(Scope { resource_type: Some(resource_type), permission, ..*scope });
                         }
                     }
@@ -149,9 +149,9 @@ impl Scopes {
         of_it.fold(Permission::NONE, |sum, scope| sum.or(scope.permission))
     }
 
-    fn of_all(&self) -> Permission {
-        let of_all = self.0.iter().filter(|scope| scope.resource_type.is_none());
-        of_all.fold(Permission::NONE, |sum, scope| sum.or(scope.permission))
+    fn of_every_type(&self) -> Permission {
+        let of_every_type = self.0.iter().filter(|scope| scope.resource_type.is_none());
+        of_every_type.fold(Permission::NONE, |sum, scope| sum.or(scope.permission))
     }
 }
 
@@ -205,7 +205,7 @@ impl fmt::Display for Scope {
 }
 
 impl fmt::Display for Scopes {
-    /// As the `scope` of a token says it; [`Scopes::read`] reads it.
+    /// As the `scope` of a token says it; [`Scopes::known_in`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, scope) in self.0.iter().enumerate() {
             let blank = if number > 0 { " " } else { "" };
@@ -237,7 +237,7 @@ mod tests {
             ("system/Patient.rs?active=true", ""),
             ("", ""),
         ] {
-            assert_eq!(Scopes::read(text).to_string(), expected, "{text}");
+            assert_eq!(Scopes::known_in(text).to_string(), expected, "{text}");
         }
     }
 
@@ -250,7 +250,7 @@ mod tests {
             ("system/*.write", "nothing is written"),
             ("system/*.raed", "not known"),
         ] {
-            let problem = Scopes::read_all(text).expect_err(text);
+            let problem = Scopes::parse(text).expect_err(text);
             assert!(problem.contains(part), "{text}: {problem}");
         }
     }
@@ -263,7 +263,7 @@ mod tests {
             ("system/Patient.r system/Patient.s", vec![ResourceType::PATIENT]),
             ("system/*.s system/Coverage.r", vec![ResourceType::COVERAGE]),
         ] {
-            assert_eq!(Scopes::read(text).exportable().into_iter().collect::<Vec<_>>(), expected, "{text}");
+            assert_eq!(Scopes::known_in(text).exportable().into_iter().collect::<Vec<_>>(), expected, "{text}");
         }
         assert_eq!(Scopes::all().exportable(), BTreeSet::from(ResourceType::ATTRIBUTION));
     }
@@ -282,7 +282,7 @@ mod tests {
             ("system/Patient.s", "system/*.r", ""),
             ("system/Patient.read", "system/Group.read", ""),
         ] {
-            assert_eq!(Scopes::read(asked).within(&Scopes::read(registered)).to_string(), granted, "{asked}");
+            assert_eq!(Scopes::known_in(asked).within(&Scopes::known_in(registered)).to_string(), granted, "{asked}");
         }
     }
 
@@ -291,13 +291,13 @@ mod tests {
         let words = ["", "system/*.r", "system/*.s", "system/Patient.rs", "system/Group.r", "system/Patient.s"];
         for asked in words {
             for registered in words {
-                let registered = Scopes::read(registered);
-                let granted = Scopes::read(asked).within(&registered);
+                let registered = Scopes::known_in(registered);
+                let granted = Scopes::known_in(asked).within(&registered);
                 for resource_type in ResourceType::ATTRIBUTION {
                     for needed in [Permission::READ, Permission::SEARCH, Permission::EXPORT] {
-                        let both =
-                            Scopes::read(asked).allow(resource_type, needed) && registered.allow(resource_type, needed);
-                        assert_eq!(granted.allow(resource_type, needed), both, "{asked} {registered} {resource_type}");
+                        let both = Scopes::known_in(asked).allows(resource_type, needed)
+                            && registered.allows(resource_type, needed);
+                        assert_eq!(granted.allows(resource_type, needed), both, "{asked} {registered} {resource_type}");
                     }
                 }
             }

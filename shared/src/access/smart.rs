@@ -15,7 +15,7 @@ use super::clients::{Client, Clients, Keys};
 use super::jwt::{BadToken, Unverified};
 use super::key_cache::KeyCache;
 use super::tokens::{Fingerprint, Grant, TokenStore};
-use super::{Authorizer, Caller, Granted, NotGranted, Refusal, Scopes, TokenError, TokenServer, bearer};
+use super::{Authorizer, Caller, IssuedToken, NotIssued, Refusal, Scopes, TokenEndpoint, TokenError, bearer};
 use crate::clock::Clock;
 use crate::export::ClientId;
 use crate::fault::{Fault, FaultKind};
@@ -45,35 +45,30 @@ impl Smart {
         Self { clients, keys, tokens, clock, endpoints }
     }
 
-    /// Checks that an assertion proves its client, and notes its use.
-    async fn prove(&self, client: &Client, assertion: Unverified<'_>) -> Result<(), NotGranted> {
-        let refused =
-            |problem: &BadToken| refused_client(&client.id, format!("the client_assertion is refused: {problem}"));
-        assertion::check_jku(assertion.header.jku.as_deref(), &client.keys).map_err(|problem| refused(&problem))?;
-        let key = match &client.keys {
-            Keys::Given(keys) => assertion.key_in(keys).map_err(BadToken::from),
+    /// Checks that an assertion proves a client with these keys, and notes its use.
+    async fn prove(&self, client: &Client, keys: &Keys, assertion: Unverified<'_>) -> Result<(), NotIssued> {
+        let not_proven = |problem: String| not_proven(Some(&client.id), problem);
+        let bad = |problem: BadToken| not_proven(bad_assertion(&problem));
+        assertion::check_jku(assertion.header.jku.as_deref(), keys).map_err(bad)?;
+        let key = match keys {
+            Keys::Given(keys) => assertion.key_in(keys),
             Keys::At(url) => self.keys.key_for(url, &assertion).await.map_err(|fault| {
                 tracing::warn!(%fault, "cannot fetch the keys of a client");
-                refused_client(&client.id, format!("the keys at {url} cannot be fetched or read now"))
+                not_proven("the keys at the registered jwks_uri cannot be fetched or read now".to_owned())
             })?,
-            Keys::OfIssuer => return Err(refused_client(&client.id, "its tokens come from its issuer".to_owned())),
         };
-        let key = key.map_err(|problem| refused(&problem))?;
-        let claims = assertion.verify(&key).map_err(|problem| refused(&problem))?;
-        let now = self.clock.now();
+        let claims = key.map_err(BadToken::from).and_then(|key| assertion.verify(&key)).map_err(bad)?;
         let Checked { jti, life } =
-            assertion::check(&claims, &client.id, &self.endpoints, now).map_err(|problem| refused(&problem))?;
+            assertion::check(&claims, &client.id, &self.endpoints, self.clock.now()).map_err(bad)?;
         if self.tokens.use_once(Fingerprint::of(&[&client.id, &jti]), life).await? {
             Ok(())
         } else {
-            Err(refused_client(
-                &client.id,
-                "the client_assertion was used before; sign a new one, with a jti of its own".to_owned(),
-            ))
+            let problem = "the client_assertion was used before; sign a new one, with a jti of its own";
+            Err(not_proven(problem.to_owned()))
         }
     }
 
-    async fn give(&self, client: &Client, scopes: &Scopes) -> Result<Granted, NotGranted> {
+    async fn issue_to(&self, client: &Client, scopes: &Scopes) -> Result<IssuedToken, NotIssued> {
         let mut random = [0; 32];
         aws_lc_rs::rand::fill(&mut random)
             .map_err(|error| Fault::new(FaultKind::Unavailable, "failed to draw a random token").because(error))?;
@@ -82,7 +77,7 @@ impl Smart {
         let grant = Grant::new(&client.id, scopes.to_string(), self.clock.now() + life);
         let scope = grant.scope.clone();
         self.tokens.remember(Fingerprint::of(&[&access_token]), &grant, life).await?;
-        Ok(Granted { client: ClientId(client.id.clone()), access_token, expires_in: TOKEN_SECONDS, scope })
+        Ok(IssuedToken { client: ClientId(client.id.clone()), access_token, expires_in: TOKEN_SECONDS, scope })
     }
 }
 
@@ -90,73 +85,65 @@ impl Smart {
 impl Authorizer for Smart {
     async fn caller(&self, authorization: Option<&str>) -> Result<Caller, Refusal> {
         let token = bearer(authorization)?;
-        let ended = || Refusal::InvalidToken("it has expired or was never given; get a new one".to_owned());
-        let grant = self.tokens.grant(Fingerprint::of(&[token])).await?.ok_or_else(ended)?;
+        let ended = || Refusal::TokenInvalid("it has expired or was never given; get a new one".to_owned());
+        let grant = self.tokens.find(Fingerprint::of(&[token])).await?.ok_or_else(ended)?;
         if grant.expires_at() <= self.clock.now() {
             return Err(ended());
         }
         let clients = self.clients.now();
-        let client = clients.own(&grant.client_id).ok_or_else(ended)?;
+        let (client, _) = clients.own(&grant.client_id).ok_or_else(ended)?;
         Ok(Caller {
             client: ClientId(client.id.clone()),
-            scopes: Scopes::read(&grant.scope).within(&client.scopes),
+            scopes: Scopes::known_in(&grant.scope).within(&client.scopes),
             lists: client.lists.clone(),
         })
     }
 
-    fn token_server(&self) -> Option<&dyn TokenServer> {
+    fn token_endpoint(&self) -> Option<&dyn TokenEndpoint> {
         Some(self)
     }
 }
 
 #[async_trait]
-impl TokenServer for Smart {
-    async fn grant(&self, form: &[(String, String)]) -> Result<Granted, NotGranted> {
-        let asked = Asked::of(form)?;
-        let assertion = assertion::read(asked.assertion).map_err(|problem| {
-            refused(TokenError::InvalidClient, format!("the client_assertion is refused: {problem}"))
-        })?;
-        let id = assertion.unproven().text("iss").map_err(|problem| {
-            refused(TokenError::InvalidClient, format!("the client_assertion is refused: {problem}"))
-        })?;
+impl TokenEndpoint for Smart {
+    async fn issue(&self, form: &[(String, String)]) -> Result<IssuedToken, NotIssued> {
+        let request = TokenRequest::read(form)?;
+        let bad = |problem: BadToken| not_proven(None, bad_assertion(&problem));
+        let assertion = assertion::read(request.assertion).map_err(bad)?;
+        let id = assertion.unproven().text("iss").map_err(bad)?;
         let clients = self.clients.now();
-        let client = clients
-            .own(id)
-            .ok_or_else(|| refused(TokenError::InvalidClient, "no client is registered by the id in iss".to_owned()))?;
-        if asked.client_id.is_some_and(|named| named != client.id) {
-            return Err(refused_client(&client.id, "client_id names another client than the assertion".to_owned()));
+        let unknown = || not_proven(None, "no client is registered by the id in iss".to_owned());
+        let (client, keys) = clients.own(id).ok_or_else(unknown)?;
+        if request.client_id.is_some_and(|named| named != client.id) {
+            return Err(not_proven(Some(&client.id), "client_id names another client than the assertion".to_owned()));
         }
-        self.prove(client, assertion).await?;
+        self.prove(client, keys, assertion).await?;
 
-        let scopes = Scopes::read(asked.scope).within(&client.scopes);
+        let scopes = Scopes::known_in(request.scope).within(&client.scopes);
         if scopes.is_empty() {
             let problem = format!("the client may have none of these scopes; it may have {}", client.scopes);
-            return Err(NotGranted::Refused {
-                error: TokenError::InvalidScope,
-                problem,
-                client: Some(ClientId(client.id.clone())),
-            });
+            return Err(refused(TokenError::InvalidScope, Some(&client.id), problem));
         }
-        self.give(client, &scopes).await
+        self.issue_to(client, &scopes).await
     }
 }
 
-/// A token request, in its form (standards §2.3).
-struct Asked<'a> {
+/// A token request (standards §2.3).
+struct TokenRequest<'a> {
     assertion: &'a str,
     scope: &'a str,
     client_id: Option<&'a str>,
 }
 
-impl<'a> Asked<'a> {
-    fn of(form: &'a [(String, String)]) -> Result<Self, NotGranted> {
-        let invalid = |problem: String| refused(TokenError::InvalidRequest, problem);
-        let one = |name: &str| -> Result<Option<&'a str>, NotGranted> {
+impl<'a> TokenRequest<'a> {
+    fn read(form: &'a [(String, String)]) -> Result<Self, NotIssued> {
+        let malformed = |problem: String| refused(TokenError::InvalidRequest, None, problem);
+        let one = |name: &str| -> Result<Option<&'a str>, NotIssued> {
             let mut values = form.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
             match (values.next(), values.next()) {
                 // RFC 6749 §3.2: a parameter without a value is as one that is left out.
                 (value, None) => Ok(value.filter(|value| !value.is_empty())),
-                (_, Some(_)) => Err(invalid(format!("{name} is given more than once"))),
+                (_, Some(_)) => Err(malformed(format!("{name} is given more than once"))),
             }
         };
         let (grant_type, assertion_type) = (one("grant_type")?, one("client_assertion_type")?);
@@ -165,29 +152,33 @@ impl<'a> Asked<'a> {
             Some("client_credentials") => {}
             Some(_) => {
                 let problem = "grant_type must be client_credentials".to_owned();
-                return Err(refused(TokenError::UnsupportedGrantType, problem));
+                return Err(refused(TokenError::UnsupportedGrantType, None, problem));
             }
-            None => return Err(invalid("grant_type is missing; it must be client_credentials".to_owned())),
+            None => return Err(malformed("grant_type is missing; it must be client_credentials".to_owned())),
         }
-        let client = |problem: String| refused(TokenError::InvalidClient, problem);
         if assertion_type != Some(ASSERTION_TYPE) {
-            return Err(client(format!("clients prove who they are by client_assertion_type={ASSERTION_TYPE}")));
+            let problem = format!("clients prove who they are by client_assertion_type={ASSERTION_TYPE}");
+            return Err(not_proven(None, problem));
         }
-        let assertion = assertion.ok_or_else(|| client("client_assertion is missing".to_owned()))?;
-        let scope = scope.ok_or_else(|| {
-            refused(TokenError::InvalidScope, "scope is missing; ask for system/*.read, for example".to_owned())
-        })?;
+        let assertion = assertion.ok_or_else(|| not_proven(None, "client_assertion is missing".to_owned()))?;
+        let no_scope = || "scope is missing; ask for system/*.read, for example".to_owned();
+        let scope = scope.ok_or_else(|| refused(TokenError::InvalidScope, None, no_scope()))?;
         Ok(Self { assertion, scope, client_id })
     }
 }
 
-fn refused(error: TokenError, problem: String) -> NotGranted {
-    NotGranted::Refused { error, problem, client: None }
+/// A refusal, of a request that claims to be from this registered client.
+fn refused(error: TokenError, claimed: Option<&str>, problem: String) -> NotIssued {
+    NotIssued::Refused { error, problem, claimed: claimed.map(|id| ClientId(id.to_owned())) }
 }
 
-/// A registered client that has not proven who it is.
-fn refused_client(client: &str, problem: String) -> NotGranted {
-    NotGranted::Refused { error: TokenError::InvalidClient, problem, client: Some(ClientId(client.to_owned())) }
+/// The client has not proven who it is.
+fn not_proven(claimed: Option<&str>, problem: String) -> NotIssued {
+    refused(TokenError::InvalidClient, claimed, problem)
+}
+
+fn bad_assertion(problem: &BadToken) -> String {
+    format!("the client_assertion is refused: {problem}")
 }
 
 #[cfg(test)]

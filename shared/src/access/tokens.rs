@@ -41,7 +41,7 @@ impl Grant {
     }
 }
 
-/// The SHA-256 of a text that must not lie about: who reads the store cannot use the token.
+/// The SHA-256 of texts that must not be stored themselves: whoever reads the store cannot use the token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -79,5 +79,5 @@ pub trait TokenStore: Send + Sync + 'static {
     async fn remember(&self, token: Fingerprint, grant: &Grant, life: Duration) -> Result<(), Fault>;
 
     /// What a token stands for; `None` when it was never given, or is forgotten.
-    async fn grant(&self, token: Fingerprint) -> Result<Option<Grant>, Fault>;
+    async fn find(&self, token: Fingerprint) -> Result<Option<Grant>, Fault>;
 }

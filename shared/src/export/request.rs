@@ -61,9 +61,9 @@ pub struct ExportRequest {
     pub operation: Operation,
     /// The kick-off URL as the manifest repeats it in `request`: the public base, the path and the query as it came.
     pub url: String,
-    /// The identifiers that the list had at the kick-off; none without a list. Who may see the list may see its export.
+    /// The rights that it was kicked off with.
     #[serde(default)]
-    pub identifiers: Vec<Identifier>,
+    pub grounds: Grounds,
     /// Which resources are written, and what of them.
     #[serde(default)]
     pub selection: Selection,
@@ -80,7 +80,27 @@ impl ExportRequest {
     #[must_use]
     pub fn new(anchor: Anchor, operation: Operation, url: String) -> Self {
         let (selection, delivery) = (Selection::default(), Delivery::default());
-        Self { anchor, operation, url, identifiers: Vec::new(), selection, delivery, notices: Vec::new() }
+        Self { anchor, operation, url, grounds: Grounds::default(), selection, delivery, notices: Vec::new() }
+    }
+}
+
+/// The rights that an export was kicked off with, as far as what it tells depends on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Grounds {
+    /// The types that the token allowed; `None` when all. Of others no id is told, in no error file either.
+    pub types: Option<BTreeSet<ResourceType>>,
+    /// The identifiers of the list by which it is the client's; none when it is by its id, or because all lists are.
+    pub identifiers: Vec<Identifier>,
+    /// Since when the list has had one of them; what it named before is not the client's to know.
+    pub held_since: Option<Instant>,
+}
+
+impl Grounds {
+    /// Whether ids of this type may be told.
+    #[must_use]
+    pub fn allow(&self, resource_type: ResourceType) -> bool {
+        self.types.as_ref().is_none_or(|types| types.contains(&resource_type))
     }
 }
 

@@ -23,7 +23,7 @@ use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, S
 use crate::export::{Attempt, ClientId, Failure, Job, JobId, TaskKind, TaskNo, TaskRef, Written};
 use crate::fault::Fault;
 use crate::fhir::Instant;
-use crate::redis_link::RedisLink;
+use crate::redis_connection::RedisConnection;
 
 /// How long the record of an ended job outlives its expiry, so that the janitor can remove its objects first: longer than
 /// anybody leaves a system without a single worker, because nothing else knows of the objects.
@@ -31,19 +31,19 @@ const GRACE: Duration = Duration::from_hours(30 * 24);
 
 /// Jobs in Redis 6.2 or later.
 pub struct RedisJobs {
-    link: RedisLink,
+    connection: RedisConnection,
     scripts: Scripts,
 }
 
 impl RedisJobs {
     /// Jobs on this connection.
     #[must_use]
-    pub fn new(link: RedisLink) -> Self {
-        Self { link, scripts: Scripts::new() }
+    pub fn new(connection: RedisConnection) -> Self {
+        Self { connection, scripts: Scripts::new() }
     }
 
     fn keys(&self, job: JobId) -> Keys {
-        Keys::new(self.link.namespace(), job)
+        Keys::new(self.connection.namespace(), job)
     }
 }
 
@@ -59,7 +59,7 @@ impl JobStore for RedisJobs {
         }
         self.enlist(job.id, due).await?;
         self.join(job.id, &job.client).await?;
-        self.link.call::<()>(&create, "record job", job.id).await?;
+        self.connection.call::<()>(&create, "record job", job.id).await?;
         // Somebody who found no record yet may have taken the job out of the index, or from those of its client.
         self.enlist(job.id, due).await?;
         self.join(job.id, &job.client).await
@@ -68,7 +68,7 @@ impl JobStore for RedisJobs {
     async fn job(&self, job: JobId) -> Result<Option<Job>, Fault> {
         let mut commands = ::redis::pipe();
         commands.hgetall(self.keys(job).job());
-        let (fields,): (HashMap<String, String>,) = self.link.send(&commands, "read job", job).await?;
+        let (fields,): (HashMap<String, String>,) = self.connection.send(&commands, "read job", job).await?;
         job_of(job, &fields)
     }
 
@@ -78,7 +78,7 @@ impl JobStore for RedisJobs {
         // The state is read last: what was there before the job failed counts for nothing.
         commands.hvals(keys.done()).hget(keys.job(), "state");
         let (done, state): (Vec<String>, Option<String>) =
-            self.link.send(&commands, "read what was written for job", job).await?;
+            self.connection.send(&commands, "read what was written for job", job).await?;
         match state.as_deref() {
             Some("running" | "completed") => written_of(job, &done),
             _ => Ok(Vec::new()),
@@ -93,7 +93,7 @@ impl JobStore for RedisJobs {
         let keys = self.keys(task.job);
         let mut published = self.scripts.published.prepare_invoke();
         published.key(keys.due()).key(keys.attempts()).arg(task.task.0).arg(due.unix_micros());
-        if self.link.call(&published, "note the publishing of task", task).await? {
+        if self.connection.call(&published, "note the publishing of task", task).await? {
             self.lower(task.job, due).await?;
         }
         Ok(())
@@ -112,7 +112,7 @@ impl JobStore for RedisJobs {
         start.key(keys.job()).key(keys.tasks()).key(keys.due()).key(keys.attempts());
         start.arg(task.task.0).arg(attempts).arg(due.unix_micros()).arg(token.to_string()).arg(now.unix_micros());
         let Some((attempt, counted, kind, request, transaction_time)) =
-            self.link.call::<Option<(u32, u32, String, String, String)>>(&start, "start task", task).await?
+            self.connection.call::<Option<(u32, u32, String, String, String)>>(&start, "start task", task).await?
         else {
             return Ok(Start::Nothing);
         };
@@ -143,7 +143,7 @@ impl JobStore for RedisJobs {
         for kind in &plan.tasks {
             script.arg(json(kind));
         }
-        let mut open: Vec<u32> = self.link.call(&script, "store the plan of job", job).await?;
+        let mut open: Vec<u32> = self.connection.call(&script, "store the plan of job", job).await?;
         if !open.is_empty() {
             self.lower(job, due).await?;
         }
@@ -155,7 +155,7 @@ impl JobStore for RedisJobs {
         let mut keep = self.scripts.keep.prepare_invoke();
         let keys = self.keys(task.job);
         keep.key(keys.due()).key(keys.attempts()).arg(task.task.0).arg(due.unix_micros());
-        let open = self.link.call(&keep, "keep task", task).await?;
+        let open = self.connection.call(&keep, "keep task", task).await?;
         if open {
             self.lower(task.job, due).await?;
         }
@@ -182,7 +182,7 @@ impl JobStore for RedisJobs {
         let lines: u64 = written.outputs.iter().map(|output| output.lines).sum();
         complete.arg(task.task.0).arg(attempt.0).arg(json(written)).arg(lines);
         complete.arg(now.unix_micros()).arg(due.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
-        let (won, next, last): (bool, u32, bool) = self.link.call(&complete, "complete task", task).await?;
+        let (won, next, last): (bool, u32, bool) = self.connection.call(&complete, "complete task", task).await?;
         if !won {
             return Ok(Completion::Lost);
         }
@@ -199,7 +199,7 @@ impl JobStore for RedisJobs {
         let mut give_back = self.scripts.give_back.prepare_invoke();
         give_back.key(keys.due()).key(keys.attempts());
         give_back.arg(task.task.0).arg(due.unix_micros()).arg(u8::from(uncounted));
-        if self.link.call(&give_back, "give back task", task).await? {
+        if self.connection.call(&give_back, "give back task", task).await? {
             self.lower(task.job, due).await?;
         }
         Ok(())
@@ -212,7 +212,7 @@ impl JobStore for RedisJobs {
         }
         fail.arg(json(failure)).arg(now.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
         fail.arg(task.task.0);
-        let ended = self.link.call(&fail, "fail the job of task", task).await?;
+        let ended = self.connection.call(&fail, "fail the job of task", task).await?;
         if ended {
             self.lower(task.job, now).await?;
         }
@@ -228,7 +228,7 @@ impl JobStore for RedisJobs {
         // A completed job waits in the index for its expiry, a day perhaps; lowered here too, a crash after the script
         // does not leave its objects that long.
         self.lower_if_there(job, now).await?;
-        let ended = self.link.call(&cancel, "cancel job", job).await?;
+        let ended = self.connection.call(&cancel, "cancel job", job).await?;
         if ended {
             self.lower(job, now).await?;
         }
@@ -242,7 +242,7 @@ impl JobStore for RedisJobs {
     async fn swept(&self, job: JobId) -> Result<(), Fault> {
         let mut swept = self.scripts.swept.prepare_invoke();
         swept.key(self.keys(job).job());
-        if self.link.call(&swept, "note the sweep of job", job).await? {
+        if self.connection.call(&swept, "note the sweep of job", job).await? {
             self.forget_claims(job).await?;
         }
         Ok(())
@@ -255,20 +255,20 @@ impl JobStore for RedisJobs {
         self.leave(job).await?;
         let mut commands = ::redis::pipe();
         commands.unlink(&self.keys(job).all()[..]).ignore().zrem(self.index(), job.to_string()).ignore();
-        self.link.send(&commands, "remove job", job).await
+        self.connection.send(&commands, "remove job", job).await
     }
 
     async fn backlog(&self, now: Instant) -> Result<Backlog, Fault> {
         let mut commands = ::redis::pipe();
         commands.zcard(self.index()).zcount(self.index(), "-inf", now.unix_micros());
-        let (jobs, overdue) = self.link.send(&commands, "count", "jobs").await?;
+        let (jobs, overdue) = self.connection.send(&commands, "count", "jobs").await?;
         Ok(Backlog { jobs, overdue })
     }
 
     async fn ready(&self) -> Result<(), Fault> {
         let mut commands = ::redis::pipe();
         commands.ping().ignore();
-        self.link.send(&commands, "reach", "redis").await
+        self.connection.send(&commands, "reach", "redis").await
     }
 }
 

@@ -93,7 +93,7 @@ impl Fixture {
 
     async fn refuses(&self, token: &str, part: &str) {
         match self.caller(token).await {
-            Err(Refusal::InvalidToken(problem)) => assert!(problem.contains(part), "{part}: {problem}"),
+            Err(Refusal::TokenInvalid(problem)) => assert!(problem.contains(part), "{part}: {problem}"),
             other => panic!("{part}: {other:?}"),
         }
     }
@@ -160,9 +160,9 @@ async fn who_is_not_registered_is_told_so_and_no_token_is_not_a_bad_one() {
     let fixture = Fixture::new();
     for id in ["south", "stranger"] {
         let refusal = fixture.caller(&fixture.sign(&with("client_id", json!(id)))).await;
-        assert!(matches!(refusal, Err(Refusal::Unknown(_))), "{refusal:?}");
+        assert!(matches!(refusal, Err(Refusal::Unregistered(_))), "{refusal:?}");
     }
-    assert!(matches!(fixture.external.caller(None).await, Err(Refusal::NoToken)));
+    assert!(matches!(fixture.external.caller(None).await, Err(Refusal::TokenMissing)));
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ impl TokenStore for MemoryTokens {
         Ok(())
     }
 
-    async fn grant(&self, token: Fingerprint) -> Result<Option<Grant>, Fault> {
+    async fn find(&self, token: Fingerprint) -> Result<Option<Grant>, Fault> {
         let now = self.clock.now();
         let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(grants.get(&token).filter(|(until, _)| now < *until).map(|(_, grant)| grant.clone()))

@@ -1,4 +1,4 @@
-//! Tokens in Redis, for all replicas of the API. Each verb is one command, and every key goes by itself.
+//! Tokens in Redis, for all replicas of the API. Each verb is one command, and every key has an expiry.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use async_trait::async_trait;
 
 use super::{Fingerprint, Grant, TokenStore};
 use crate::fault::{Fault, FaultKind};
-use crate::redis_link::RedisLink;
+use crate::redis_connection::RedisConnection;
 
 /// The store.
-pub struct RedisTokens(RedisLink);
+pub struct RedisTokens(RedisConnection);
 
 impl RedisTokens {
     /// Tokens on this connection.
     #[must_use]
-    pub fn new(link: RedisLink) -> Self {
-        Self(link)
+    pub fn new(connection: RedisConnection) -> Self {
+        Self(connection)
     }
 
     fn key(&self, kind: &str, name: Fingerprint) -> String {
@@ -47,7 +47,7 @@ impl TokenStore for RedisTokens {
         self.0.send(&commands, "remember", "an access token").await
     }
 
-    async fn grant(&self, token: Fingerprint) -> Result<Option<Grant>, Fault> {
+    async fn find(&self, token: Fingerprint) -> Result<Option<Grant>, Fault> {
         let mut commands = ::redis::pipe();
         commands.get(self.key("token", token));
         let (grant,): (Option<String>,) = self.0.send(&commands, "look up", "an access token").await?;

@@ -1,4 +1,4 @@
-//! The way to Redis that the adapters on it share: one connection for all calls, made anew when it is lost, and what an
+//! Redis, as the adapters on it use it: one connection for all calls of an adapter, made anew when it is lost, and what an
 //! error means to a caller of a port.
 
 mod faults;
@@ -31,12 +31,12 @@ impl Default for RedisSettings {
 
 /// A connection to Redis 6.2 or later, and the namespace that every key begins with.
 #[derive(Clone)]
-pub struct RedisLink {
-    connection: ConnectionManager,
+pub struct RedisConnection {
+    manager: ConnectionManager,
     namespace: String,
 }
 
-impl RedisLink {
+impl RedisConnection {
     /// Connects to `redis://` or, over TLS, `rediss://`. Every key begins with the namespace and a colon.
     ///
     /// Fails with `Invalid` when the URL, the namespace or the password is wrong, with `Unavailable` when there is no
@@ -56,9 +56,8 @@ impl RedisLink {
             .set_response_timeout(Some(settings.command_timeout))
             .set_connection_timeout(Some(settings.connect_timeout))
             .set_number_of_retries(1);
-        let connection =
-            ConnectionManager::new_with_config(client, config).await.map_err(|error| fault(doing, &error))?;
-        Ok(Self { connection, namespace: namespace.to_owned() })
+        let manager = ConnectionManager::new_with_config(client, config).await.map_err(|error| fault(doing, &error))?;
+        Ok(Self { manager, namespace: namespace.to_owned() })
     }
 
     /// The namespace.
@@ -72,8 +71,8 @@ impl RedisLink {
     where
         T: FromRedisValue,
     {
-        let mut connection = self.connection.clone();
-        script.invoke_async(&mut connection).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+        let mut manager = self.manager.clone();
+        script.invoke_async(&mut manager).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
     }
 
     /// Sends commands to `doing` something to `what`, all in one go.
@@ -81,8 +80,8 @@ impl RedisLink {
     where
         T: FromRedisValue,
     {
-        let mut connection = self.connection.clone();
-        commands.query_async(&mut connection).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+        let mut manager = self.manager.clone();
+        commands.query_async(&mut manager).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
     }
 }
 
