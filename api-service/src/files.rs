@@ -14,7 +14,7 @@ use crate::caller::Known;
 use crate::error::ApiError;
 use crate::links::name_of;
 use crate::rights;
-use crate::status::{about_job, find};
+use crate::status::find;
 
 /// How long a link is good for that a gated download is sent on to.
 const REDIRECT_LIFETIME: Duration = Duration::from_mins(5);
@@ -46,7 +46,7 @@ pub async fn download(
     let method = if request.method() == Method::HEAD { LinkMethod::Head } else { LinkMethod::Get };
     let link = api.platform.outputs.link(&output.key, method, REDIRECT_LIFETIME).await?;
     api.metrics.links.inc();
-    let event = about_job(&api, &request, &job, Action::Download, StatusCode::TEMPORARY_REDIRECT);
+    let event = audit::event_of_job(&api, &request, &job, Action::Download, StatusCode::TEMPORARY_REDIRECT);
     audit::record(&api, &[Event { file: Some(file), ..event }]).await?;
     Ok(HttpResponse::TemporaryRedirect()
         .insert_header((header::LOCATION, link.url.to_string()))

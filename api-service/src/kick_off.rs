@@ -3,10 +3,10 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use shared::access::Caller;
+use shared::access::{Caller, Permission};
 use shared::dispatch;
 use shared::export::{Anchor, ExportRequest, JobId, TaskNo, TaskRef};
-use shared::fhir::{Identifier, Instant, Issue, IssueCode, ResourceId};
+use shared::fhir::{Instant, Issue, IssueCode, ResourceType};
 use shared::jobs::NewJob;
 use tracing::info;
 
@@ -63,7 +63,11 @@ async fn answer(
     let now = api.now();
     let context = Context { start, is_post, handling: preferences.handling.unwrap_or_default(), now };
     let mut parameters = Parameters::check(&pairs, context)?;
-    rights::limit(&caller, &mut parameters)?;
+    parameters.selection.types = rights::types_within(&caller, &parameters.selection)?;
+    if parameters.delivery.organized_by_patient {
+        // Each block begins with the Patient that it is about.
+        rights::check_type(&caller, ResourceType::PATIENT, Permission::EXPORT)?;
+    }
     check_jobs(api, &caller).await?;
 
     let export = export_request(api, request, &caller, context, parameters, preferences).await?;
@@ -116,9 +120,12 @@ async fn export_request(
     let (anchor, path) = anchor(request, start)?;
     rights::check_anchor(caller, &anchor)?;
     let as_of = source.transaction_time().await?;
-    let identifiers = match &anchor {
-        Anchor::Group(list) => identifiers(api, caller, list, as_of).await?,
-        Anchor::Patient | Anchor::System => Vec::new(),
+    let list = match &anchor {
+        Anchor::Group(list) => {
+            let seen = rights::seen_list(api, caller, list, as_of).await?;
+            Some(seen.ok_or_else(|| ApiError::NoGroup(list.to_string()))?)
+        }
+        Anchor::Patient | Anchor::System => None,
     };
     if let Some(references) = patients {
         let named = patients::named(references, &api.own_bases);
@@ -128,23 +135,8 @@ async fn export_request(
     }
     delivery.separate_status = preferences.separate_export_status;
     let url = request_url(api, &path, request.query_string());
-    Ok(ExportRequest { anchor, operation: start.operation(), url, identifiers, selection, delivery, notices })
-}
-
-/// The identifiers of a list, once it is clear that it is there and the caller may see it.
-async fn identifiers(
-    api: &Api,
-    caller: &Caller,
-    list: &ResourceId,
-    as_of: Instant,
-) -> Result<Vec<Identifier>, ApiError> {
-    let head = api.platform.source.list(list, as_of).await?;
-    let identifiers = head.map(|head| {
-        let group = [&head.before[..], &head.after[..]].concat();
-        Identifier::all_of(std::str::from_utf8(&group).unwrap_or_default())
-    });
-    let seen = identifiers.filter(|identifiers| caller.lists.hold(list, identifiers));
-    seen.ok_or_else(|| ApiError::NoGroup(list.to_string()))
+    let grounds = rights::grounds(caller, list.as_ref());
+    Ok(ExportRequest { anchor, operation: start.operation(), url, grounds, selection, delivery, notices })
 }
 
 /// Where the walk starts, and the path of the kick-off below the base.

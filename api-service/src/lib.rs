@@ -65,14 +65,14 @@ pub async fn run() -> anyhow::Result<()> {
     telemetry::init(&settings)?;
     let shutdown = Shutdown::on_signals()?;
     let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
-    let tls = tls::certificate(&settings).await?;
     let (metrics, starting) = (Metrics::new(), Arc::new(Starting::default()));
+    let tls = tls::certificate(&settings, &metrics).await?;
     let admin = admin::serve(admin_listener, metrics.clone(), Arc::clone(&starting) as Arc<dyn Readiness>)?;
     let (admin_handle, admin) = (admin.handle(), tokio::spawn(admin));
 
     let connecting = async {
-        // First who may call: what is wrong with that is in the settings, and need not wait for any server.
-        let access = platform::open_access(&settings).await?;
+        // First who may call: a wrong register is told before the queue and the source are waited for.
+        let access = platform::open_access(&settings, &metrics).await?;
         Ok::<_, WrongSetting>((access, platform::connect(&settings, None).await?))
     };
     let (access, platform) = tokio::select! {
@@ -143,7 +143,7 @@ impl Api {
             own_bases: settings.own_bases()?,
             require_headers: settings.require_headers,
             jobs_per_client: settings.jobs_per_client,
-            links: settings.links,
+            links: settings.link_mode(),
             link_lifetime: Duration::from_secs(settings.link_seconds),
             unpublished_due: Duration::from_secs(settings.unpublished_due_seconds),
             published_due: Duration::from_secs(settings.published_due_seconds),

@@ -3,21 +3,27 @@
 //! Two things bound a caller: the scopes of its token say which types, and the register says which lists. A type beyond the
 //! scope is refused by name; a list or a job that is not the caller's is for it as one that never was (standards §5.36).
 
+mod own_lists;
+
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use shared::access::{Caller, Permission};
-use shared::export::{Anchor, Job};
+use shared::access::{Caller, Lists, Permission};
+use shared::export::{Anchor, Grounds, Job, Selection};
 use shared::fault::Fault;
-use shared::fhir::{Identifier, ResourceId, ResourceType, compartment};
+use shared::fhir::search::Query;
+use shared::fhir::{Identifier, Instant, ResourceId, ResourceKey, ResourceType, compartment};
 use shared::source::Version;
 
 use crate::Api;
 use crate::error::ApiError;
-use crate::parameters::Parameters;
+
+/// How many versions of a list are read at a time.
+const VERSIONS_PER_READ: u32 = 100;
 
 /// Refuses a caller whose scope does not cover `needed` of these types.
 pub fn check_scope(caller: &Caller, types: &BTreeSet<ResourceType>, needed: Permission) -> Result<(), ApiError> {
-    let beyond: Vec<ResourceType> = types.iter().copied().filter(|one| !caller.scopes.allow(*one, needed)).collect();
+    let beyond: Vec<ResourceType> = types.iter().copied().filter(|one| !caller.scopes.allows(*one, needed)).collect();
     if beyond.is_empty() { Ok(()) } else { Err(ApiError::OutOfScope { types: beyond, needed }) }
 }
 
@@ -35,28 +41,104 @@ pub fn check_anchor(caller: &Caller, anchor: &Anchor) -> Result<(), ApiError> {
     }
 }
 
-/// Keeps an export within the scope: types that were asked for have to be in it, and when none were, it says which ones
-/// are written (standards §5.34).
-pub fn limit(caller: &Caller, parameters: &mut Parameters) -> Result<(), ApiError> {
-    let selection = &mut parameters.selection;
+/// The types that an export writes for a caller: those that were asked for, which have to be in the scope, or those that
+/// are in it (standards §5.34). `None` is all of them.
+pub fn types_within(caller: &Caller, selection: &Selection) -> Result<Option<BTreeSet<ResourceType>>, ApiError> {
     if let Some(types) = &selection.types {
-        return check_scope(caller, types, Permission::EXPORT);
+        check_scope(caller, types, Permission::EXPORT)?;
+        return Ok(Some(types.clone()));
     }
     check_scope(caller, &selection.filters.keys().copied().collect(), Permission::EXPORT)?;
     let exportable = caller.scopes.exportable();
     if exportable.is_empty() {
         return Err(ApiError::OutOfScope { types: ResourceType::ATTRIBUTION.to_vec(), needed: Permission::EXPORT });
     }
-    if exportable.len() < ResourceType::ATTRIBUTION.len() {
-        selection.types = Some(exportable);
-    }
-    Ok(())
+    Ok((exportable.len() < ResourceType::ATTRIBUTION.len()).then_some(exportable))
 }
 
-/// Whether a job is the caller's to see: its own, of a list that it may see still.
+/// What an export keeps in mind of the rights that it was kicked off with.
+pub fn grounds(caller: &Caller, list: Option<&SeenList>) -> Grounds {
+    let exportable = caller.scopes.exportable();
+    Grounds {
+        types: (exportable.len() < ResourceType::ATTRIBUTION.len()).then_some(exportable),
+        identifiers: list.map(|list| list.identifiers.clone()).unwrap_or_default(),
+        held_since: list.and_then(|list| list.held_since),
+    }
+}
+
+/// A list that a caller may see.
+#[derive(Debug, Default)]
+pub struct SeenList {
+    /// The identifiers of the list by which it is the caller's; none when it is by its id, or because all are.
+    identifiers: Vec<Identifier>,
+    /// Since when the list has had one of them without a break, as far as its versions tell.
+    held_since: Option<Instant>,
+}
+
+/// The list of this id as of a time, when it is there and the caller may see it.
+pub async fn seen_list(
+    api: &Api,
+    caller: &Caller,
+    list: &ResourceId,
+    as_of: Instant,
+) -> Result<Option<SeenList>, Fault> {
+    let Some(head) = api.platform.source.list(list, as_of).await? else { return Ok(None) };
+    if caller.lists.holds(list, &[]) {
+        return Ok(Some(SeenList::default()));
+    }
+    let identifiers: Vec<Identifier> = head
+        .identifiers()
+        .into_iter()
+        .filter(|identifier| caller.lists.holds(list, std::slice::from_ref(identifier)))
+        .collect();
+    if identifiers.is_empty() {
+        return Ok(None);
+    }
+    let held_since = held_since(api, caller, list).await?;
+    Ok(Some(SeenList { identifiers, held_since }))
+}
+
+/// Since when a list has been the caller's without a break: the beginning of the oldest version of an unbroken run.
+async fn held_since(api: &Api, caller: &Caller, list: &ResourceId) -> Result<Option<Instant>, Fault> {
+    let key = ResourceKey::new(ResourceType::GROUP, list.clone());
+    let (mut since, mut before) = (None, None);
+    loop {
+        let versions = api.platform.source.versions(&key, before, VERSIONS_PER_READ).await?;
+        let is_end = versions.len() < VERSIONS_PER_READ as usize;
+        for version in versions {
+            let is_unbroken = since.is_none() || version.to == since;
+            if !is_unbroken || !holds(caller, list, &text(&version)) {
+                return Ok(since);
+            }
+            since = Some(version.from);
+            before = Some(version.number);
+        }
+        if is_end {
+            return Ok(since);
+        }
+    }
+}
+
+/// The first lists behind `after` that a query finds and the caller may see: at most `limit`, fewer only at the end.
+pub async fn find_lists(
+    api: &Api,
+    caller: &Caller,
+    query: &Query,
+    after: Option<&ResourceId>,
+    limit: u32,
+) -> Result<Vec<Version>, Fault> {
+    let source = &*api.platform.source;
+    match &caller.lists {
+        Lists::All => source.find_lists(query, after, limit).await,
+        Lists::Some { ids, identifiers } => own_lists::find(source, ids, identifiers, query, after, limit).await,
+    }
+}
+
+/// Whether a job is the caller's to see: its own, of a list that it may see still, by its id or by the identifiers by which
+/// it could at the kick-off.
 pub fn may_see_job(caller: &Caller, job: &Job) -> bool {
     let is_of_its_lists = match &job.request.anchor {
-        Anchor::Group(list) => caller.lists.hold(list, &job.request.identifiers),
+        Anchor::Group(list) => caller.lists.holds(list, &job.request.grounds.identifiers),
         Anchor::Patient | Anchor::System => caller.lists.are_all(),
     };
     job.client == caller.client && is_of_its_lists
@@ -68,49 +150,47 @@ pub fn may_see_job(caller: &Caller, job: &Job) -> bool {
 /// - what is about patients (Patient, Coverage, RelatedPerson) when one of them is now a member of one of its lists;
 /// - providers, organizations and places in any case: they are a payer's directory, and about no patient (decision 0015).
 pub async fn may_read(api: &Api, caller: &Caller, version: &Version) -> Result<bool, Fault> {
-    let resource = &version.resource;
     if caller.lists.are_all() {
         return Ok(true);
     }
-    let text = std::str::from_utf8(&resource.body).unwrap_or_default();
-    match resource.key.resource_type {
-        ResourceType::GROUP => Ok(holds(caller, &resource.key.id, text)),
+    let (key, text) = (&version.resource.key, text(version));
+    match key.resource_type {
+        ResourceType::GROUP => Ok(holds(caller, &key.id, &text)),
         about @ (ResourceType::PATIENT | ResourceType::COVERAGE | ResourceType::RELATED_PERSON) => {
             // What cannot be read tells nobody whom it is about.
-            let patients = compartment::patients(about, text, &api.own_bases).unwrap_or_default();
-            has_one_of(api, caller, &patients).await
+            let patients = compartment::patients(about, &text, &api.own_bases).unwrap_or_default();
+            may_see_one_of(api, caller, &patients).await
         }
         _ => Ok(true),
     }
 }
 
 /// Whether a list, given as the JSON of its Group, is one of the caller's.
-pub fn holds(caller: &Caller, list: &ResourceId, group: &str) -> bool {
-    caller.lists.are_all() || caller.lists.hold(list, &Identifier::all_of(group))
+fn holds(caller: &Caller, list: &ResourceId, group: &str) -> bool {
+    caller.lists.are_all() || caller.lists.holds(list, &Identifier::all_of(group))
 }
 
-async fn has_one_of(api: &Api, caller: &Caller, patients: &[ResourceId]) -> Result<bool, Fault> {
+async fn may_see_one_of(api: &Api, caller: &Caller, patients: &[ResourceId]) -> Result<bool, Fault> {
     if patients.is_empty() {
         return Ok(false);
     }
     let lists = api.platform.source.lists_of(patients).await?;
-    let is_held = |list: &Version| {
-        let text = std::str::from_utf8(&list.resource.body).unwrap_or_default();
-        holds(caller, &list.resource.key.id, text)
-    };
-    Ok(lists.iter().any(is_held))
+    Ok(lists.iter().any(|list| holds(caller, &list.resource.key.id, &text(list))))
+}
+
+fn text(version: &Version) -> Cow<'_, str> {
+    String::from_utf8_lossy(&version.resource.body)
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::access::{Lists, Scopes};
+    use shared::access::Scopes;
     use shared::export::{ClientId, ExportRequest, JobId, JobState, Operation, Progress};
-    use shared::fhir::Instant;
 
     use super::*;
 
     fn caller(scopes: &str, lists: Lists) -> Caller {
-        Caller { client: ClientId("north".to_owned()), scopes: Scopes::read(scopes), lists }
+        Caller { client: ClientId("north".to_owned()), scopes: Scopes::known_in(scopes), lists }
     }
 
     fn some(id: &str, identifier: &str) -> Lists {
@@ -120,7 +200,7 @@ mod tests {
 
     fn job(client: &str, anchor: Anchor, identifiers: &[&str]) -> Job {
         let mut request = ExportRequest::new(anchor, Operation::Export, String::new());
-        request.identifiers = identifiers.iter().map(|text| text.parse().expect("an identifier")).collect();
+        request.grounds.identifiers = identifiers.iter().map(|text| text.parse().expect("an identifier")).collect();
         Job {
             id: JobId::random(),
             client: ClientId(client.to_owned()),
@@ -138,9 +218,8 @@ mod tests {
     #[test]
     fn an_export_without_types_is_cut_to_the_scope_and_one_with_types_stays_within_it() {
         let ask = |scopes: &str, types: Option<&[ResourceType]>| {
-            let mut parameters = Parameters::default();
-            parameters.selection.types = types.map(|types| types.iter().copied().collect());
-            limit(&caller(scopes, Lists::All), &mut parameters).map(|()| parameters.selection.types)
+            let types = types.map(|types| types.iter().copied().collect());
+            types_within(&caller(scopes, Lists::All), &Selection { types, ..Selection::default() })
         };
         let (patient, group) = (ResourceType::PATIENT, ResourceType::GROUP);
         let two = "system/Patient.read system/Group.rs system/Coverage.r";

@@ -5,6 +5,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
+use shared::settings::OWN_TOKEN_PATH;
 
 use crate::audit;
 pub use crate::audit::Action;
@@ -22,20 +23,20 @@ pub struct Row {
     pub path: &'static str,
     /// The methods that it has, as `Allow` lists them. `OPTIONS` is answered everywhere.
     pub methods: &'static str,
-    /// Who may ask.
-    pub access: Access,
+    /// What it asks of whoever asks.
+    pub protection: Protection,
     routes: fn(Resource) -> Resource,
 }
 
-/// Who may ask for a resource.
+/// What a resource asks of whoever asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody: it says how to ask for the others.
-    Public,
-    /// Whoever wants a token: what comes of it goes into the audit trail.
-    TokenServer,
-    /// Who the authorizer knows; what fails of these actions goes into the audit trail, and every refusal.
-    Known(Action),
+pub enum Protection {
+    /// Nothing: it says how to ask for the others.
+    None,
+    /// Nothing but what is in the request; what comes of it goes into the audit trail.
+    TokenEndpoint,
+    /// A token, or whatever else the authorizer goes by; the action goes into the audit trail.
+    Token(Action),
 }
 
 /// All resources. `{type}/{id}` fits much, so it comes last.
@@ -47,44 +48,49 @@ pub const TABLE: [Row; 16] = [
     Row {
         path: "export/{job}",
         methods: "GET, DELETE",
-        access: Access::Known(Action::Other),
+        protection: Protection::Token(Action::Poll),
         routes: |at| at.get(status::poll).delete(status::delete),
     },
     Row {
         path: "export/{job}/{file:.*}",
         methods: "GET, HEAD",
-        access: Access::Known(Action::Download),
+        protection: Protection::Token(Action::Download),
         routes: |at| readable(at, || web::route().to(files::download)),
     },
-    Row { path: "auth/token", methods: "POST", access: Access::TokenServer, routes: |at| at.post(token::grant) },
+    Row {
+        path: OWN_TOKEN_PATH,
+        methods: "POST",
+        protection: Protection::TokenEndpoint,
+        routes: |at| at.post(token::issue),
+    },
     public("metadata", |at| readable(at, || web::route().to(metadata::capabilities))),
     public(".well-known/smart-configuration", |at| {
         readable(at, || web::route().to(smart_configuration::configuration))
     }),
     public("OperationDefinition", |at| readable(at, || web::route().to(definitions::all))),
     public("OperationDefinition/{id}", |at| readable(at, || web::route().to(definitions::one))),
-    held("Group", |at| readable(at, || web::route().to(search::by_query))),
+    guarded("Group", |at| readable(at, || web::route().to(search::by_query))),
     Row {
         path: "Group/_search",
         methods: "POST",
-        access: Access::Known(Action::Other),
+        protection: Protection::Token(Action::Read),
         routes: |at| at.post(search::by_form),
     },
-    held("{type}/{id}", |at| readable(at, || web::route().to(read::read))),
-    held("{type}/{id}/_history", |at| readable(at, || web::route().to(read::history::history))),
-    held("{type}/{id}/_history/{version}", |at| readable(at, || web::route().to(read::version))),
+    guarded("{type}/{id}", |at| readable(at, || web::route().to(read::read))),
+    guarded("{type}/{id}/_history", |at| readable(at, || web::route().to(read::history::history))),
+    guarded("{type}/{id}/_history/{version}", |at| readable(at, || web::route().to(read::version))),
 ];
 
 const fn start(start: StartPoint, routes: fn(Resource) -> Resource) -> Row {
-    Row { path: start.route(), methods: "GET, POST", access: Access::Known(Action::KickOff), routes }
+    Row { path: start.route(), methods: "GET, POST", protection: Protection::Token(Action::KickOff), routes }
 }
 
 const fn public(path: &'static str, routes: fn(Resource) -> Resource) -> Row {
-    Row { path, methods: "GET, HEAD", access: Access::Public, routes }
+    Row { path, methods: "GET, HEAD", protection: Protection::None, routes }
 }
 
-const fn held(path: &'static str, routes: fn(Resource) -> Resource) -> Row {
-    Row { path, methods: "GET, HEAD", access: Access::Known(Action::Other), routes }
+const fn guarded(path: &'static str, routes: fn(Resource) -> Resource) -> Row {
+    Row { path, methods: "GET, HEAD", protection: Protection::Token(Action::Read), routes }
 }
 
 fn kick_off(at: Resource, start: StartPoint) -> Resource {
@@ -101,14 +107,14 @@ pub fn configure(app: &mut web::ServiceConfig, base: &str) {
     let base = base.trim_end_matches('/');
     for row in TABLE {
         let at = (row.routes)(web::resource(format!("{base}/{}", row.path))).default_service(only(row.methods));
-        match row.access {
-            Access::Public => app.service(at),
-            Access::TokenServer => {
-                app.service(at.wrap(from_fn(|request, next| audit::failures(Action::Token, request, next))))
+        match row.protection {
+            Protection::None => app.service(at),
+            Protection::TokenEndpoint => {
+                app.service(at.wrap(from_fn(|request, next| audit::told(Action::Token, request, next))))
             }
             // The last that is wrapped is the first that sees a request, and the last that sees its answer.
-            Access::Known(action) => app.service(
-                at.wrap(from_fn(guard)).wrap(from_fn(move |request, next| audit::failures(action, request, next))),
+            Protection::Token(action) => app.service(
+                at.wrap(from_fn(guard)).wrap(from_fn(move |request, next| audit::told(action, request, next))),
             ),
         };
     }
@@ -120,8 +126,9 @@ fn only(methods: &'static str) -> Route {
     web::to(move |request: HttpRequest| std::future::ready(not_allowed(&request, methods)))
 }
 
-async fn no_route(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NoRoute { path: request.path().to_owned() })
+async fn no_route() -> Result<HttpResponse, ApiError> {
+    // The path may name somebody.
+    Err(ApiError::NoRoute)
 }
 
 fn not_allowed(request: &HttpRequest, allowed: &'static str) -> Result<HttpResponse, ApiError> {
@@ -139,13 +146,13 @@ pub async fn measure(
     let began = std::time::Instant::now();
     let api = request.app_data::<web::Data<Api>>().cloned();
     let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
-    let response = next.call(request).await?;
+    let response = next.call(request).await;
     if let Some(api) = api {
-        let (status, seconds) = (response.status(), began.elapsed().as_secs_f64());
+        // A request that does not come to its end has an error and no answer yet.
+        let status =
+            response.as_ref().map_or_else(|error| error.as_response_error().status_code(), ServiceResponse::status);
+        let seconds = began.elapsed().as_secs_f64();
         api.metrics.request_seconds.with_label_values(&[route.as_str(), status.as_str()]).observe(seconds);
-        if matches!(status.as_u16(), 401 | 403) {
-            api.metrics.refusals.with_label_values(&[route.as_str(), status.as_str()]).inc();
-        }
     }
-    Ok(response)
+    response
 }

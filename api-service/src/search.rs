@@ -7,12 +7,10 @@
 //! `_summary=count`.
 
 mod asked;
-mod own;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use shared::access::{Caller, Lists, Permission};
-use shared::fhir::{ResourceId, ResourceType, Summary};
-use shared::source::Version;
+use shared::access::{Caller, Permission};
+use shared::fhir::{ResourceType, Summary};
 use url::form_urlencoded;
 
 use self::asked::Asked;
@@ -70,7 +68,7 @@ async fn find(api: &Api, request: &HttpRequest, Known(caller): &Known, pairs: Pa
 async fn page(api: &Api, caller: &Caller, asked: &Asked) -> Result<Bundle, ApiError> {
     let address = address(api);
     let size = asked.count as usize;
-    let mut found = visible(api, caller, asked, asked.after.as_ref(), asked.count + 1).await?;
+    let mut found = rights::find_lists(api, caller, &asked.query, asked.after.as_ref(), asked.count + 1).await?;
     let goes_on = found.len() > size;
     found.truncate(size);
 
@@ -92,7 +90,7 @@ async fn page(api: &Api, caller: &Caller, asked: &Asked) -> Result<Bundle, ApiEr
 async fn count(api: &Api, caller: &Caller, asked: &Asked) -> Result<Bundle, ApiError> {
     let (mut total, mut after) = (0, None);
     loop {
-        let run = visible(api, caller, asked, after.as_ref(), RUN).await?;
+        let run = rights::find_lists(api, caller, &asked.query, after.as_ref(), RUN).await?;
         total += run.len() as u64;
         if run.len() < RUN as usize {
             break;
@@ -102,21 +100,6 @@ async fn count(api: &Api, caller: &Caller, asked: &Asked) -> Result<Bundle, ApiE
     let mut bundle = Bundle::searchset(link(&address(api), asked.shown()));
     bundle.total = Some(total);
     Ok(bundle)
-}
-
-/// The first lists behind `after` that are found and that the caller may see: at most `limit`, fewer only at the end.
-async fn visible(
-    api: &Api,
-    caller: &Caller,
-    asked: &Asked,
-    after: Option<&ResourceId>,
-    limit: u32,
-) -> Result<Vec<Version>, ApiError> {
-    let source = &*api.platform.source;
-    Ok(match &caller.lists {
-        Lists::All => source.find_lists(&asked.query, after, limit).await?,
-        Lists::Some { ids, identifiers } => own::find(source, ids, identifiers, &asked.query, after, limit).await?,
-    })
 }
 
 fn address(api: &Api) -> String {

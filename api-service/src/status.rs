@@ -56,9 +56,14 @@ pub async fn delete(
     job: web::Path<String>,
     caller: Known,
 ) -> Result<HttpResponse, ApiError> {
-    let job = find(&api, &job, &caller).await?;
+    // Whoever began a job may end it, whatever else they may still do.
+    let job = own(&api, &job, &caller).await?;
+    if job.state == JobState::Cancelled {
+        return Err(ApiError::NoJob);
+    }
     let now = api.now();
-    audit::record(&api, &[about_job(&api, &request, &job, Action::Delete, StatusCode::ACCEPTED)]).await?;
+    let event = audit::event_of_job(&api, &request, &job, Action::Delete, StatusCode::ACCEPTED);
+    audit::record(&api, &[event]).await?;
     if !api.platform.jobs.cancel(job.id, now, now + api.cancelled_lifetime).await? {
         return Err(ApiError::NoJob);
     }
@@ -72,20 +77,17 @@ pub async fn delete(
 
 /// The caller's own job of this name; somebody else's is as unknown as one that never was (standards §5.36), and so is one
 /// that has expired, whether or not it is removed yet: its files may go at any moment.
-pub async fn find(api: &Api, job: &str, Known(caller): &Known) -> Result<Job, ApiError> {
-    let id = job.parse().map_err(|_| ApiError::NoJob)?;
-    let job = api.platform.jobs.job(id).await?.ok_or(ApiError::NoJob)?;
-    let is_expired = job.expires_at.is_some_and(|expires| expires <= api.now());
-    if rights::may_see_job(caller, &job) && !is_expired { Ok(job) } else { Err(ApiError::NoJob) }
+pub async fn find(api: &Api, job: &str, caller: &Known) -> Result<Job, ApiError> {
+    let job = own(api, job, caller).await?;
+    if rights::may_see_job(&caller.0, &job) { Ok(job) } else { Err(ApiError::NoJob) }
 }
 
-/// An event about a job and its list.
-pub fn about_job(api: &Api, request: &HttpRequest, job: &Job, action: Action, status: StatusCode) -> Event {
-    let list = match &job.request.anchor {
-        Anchor::Group(list) => Some(list.clone()),
-        Anchor::Patient | Anchor::System => None,
-    };
-    Event { list, job: Some(job.id), ..audit::event(api, request, action, status) }
+/// The same, of a list that is not the caller's any more, too.
+async fn own(api: &Api, job: &str, Known(caller): &Known) -> Result<Job, ApiError> {
+    let id = job.parse().map_err(|_| ApiError::NoJob)?;
+    let job = api.platform.jobs.job(id).await?.ok_or(ApiError::NoJob)?;
+    let is_there = job.expires_at.is_none_or(|expires| api.now() < expires);
+    if job.client == caller.client && is_there { Ok(job) } else { Err(ApiError::NoJob) }
 }
 
 /// Begins an answer about a job in this state. The state is the status of the answer, or, with
@@ -134,12 +136,7 @@ async fn with_manifest(
     mut answer: HttpResponseBuilder,
 ) -> Result<HttpResponse, ApiError> {
     let (links, links_end) = linked(api, job.id, page.outputs).await?;
-    let mut events = vec![about_job(api, request, job, Action::Manifest, StatusCode::OK)];
-    if api.links == Links::Signed {
-        let link = about_job(api, request, job, Action::Link, StatusCode::OK);
-        events.extend(links.iter().map(|given| Event { file: Some(name_of(&given.output.key)), ..link.clone() }));
-    }
-    audit::record(api, &events).await?;
+    let files: Vec<String> = links.iter().map(|given| name_of(&given.output.key)).collect();
     let next = page.next.map(|number| format!("{}?page={number}", api.polling_url(job.id)));
     let contents = Contents { links, next, account: page.account };
     let body = manifest(job, api.base(), contents, api.links == Links::Gated);
@@ -148,7 +145,15 @@ async fn with_manifest(
     }
     // Signed links are keys: they are not to lie about in caches, which would also take `Expires` as leave to keep them.
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(answer.content_type("application/json").body(body))
+    let answer = answer.content_type("application/json").body(body);
+
+    let event = |action| audit::event_of_job(api, request, job, action, answer.status());
+    let mut events = vec![event(Action::Manifest)];
+    if api.links == Links::Signed {
+        events.extend(files.into_iter().map(|file| Event { file: Some(file), ..event(Action::Link) }));
+    }
+    audit::record(api, &events).await?;
+    Ok(answer)
 }
 
 fn failed(job: Job) -> Result<HttpResponse, ApiError> {

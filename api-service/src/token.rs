@@ -1,61 +1,60 @@
 //! `[base]/auth/token`: access tokens for registered clients (standards §2.3).
 //!
-//! Every refusal is 400 with the error body of RFC 6749 §5.2: clients prove who they are in the body and not in a header, so
-//! that 401 with its challenge has nothing to ask for. Nothing of an answer may be kept by anybody on the way (§5.1).
+//! What a client does wrong is 400 with the error body of RFC 6749 §5.2: clients prove who they are in the body and not in a
+//! header, so that 401 with its challenge has nothing to ask for. What this server cannot do is 503, or 404 where it gives
+//! out no tokens. Nothing of an answer may be kept by anybody on the way (§5.1).
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, PRAGMA, RETRY_AFTER};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde_json::{Value, json};
-use shared::access::{Granted, NotGranted, TokenError};
+use shared::access::{IssuedToken, NotIssued, TokenError};
+use shared::export::ClientId;
 use url::form_urlencoded;
 
 use crate::Api;
-use crate::audit::{self, Action, Event, Named};
-use crate::error::{ApiError, shown};
-
-/// Seconds that a client is asked to wait when a part of the system cannot be reached.
-const PAUSE_SECONDS: u32 = 5;
+use crate::audit::{self, Action, Event, Refused};
+use crate::error::{ApiError, PAUSE_SECONDS, shown};
 
 /// `POST [base]/auth/token`.
-pub async fn grant(
+pub async fn issue(
     api: web::Data<Api>,
     request: HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, ApiError> {
-    let server = api.access.token_server().ok_or(ApiError::NoTokenServer)?;
-    let granted = match form(&request, body) {
-        Ok(form) => server.grant(&form).await,
+    let endpoint = api.access.token_endpoint().ok_or(ApiError::IssuesNoTokens)?;
+    let issued = match form(&request, body) {
+        Ok(form) => endpoint.issue(&form).await,
         Err(problem) => {
-            Err(NotGranted::Refused { error: TokenError::InvalidRequest, problem: problem.to_owned(), client: None })
+            let (error, problem) = (TokenError::InvalidRequest, problem.to_owned());
+            Err(NotIssued::Refused { error, problem, claimed: None })
         }
     };
-    let outcome = match &granted {
-        Ok(_) => "granted",
-        Err(NotGranted::Refused { error, .. }) => error.code(),
-        Err(NotGranted::Fault(_)) => "unavailable",
+    let (outcome, answer) = match issued {
+        Ok(issued) if told(&api, &request, &issued).await => ("issued", given(&issued)),
+        Ok(_) => {
+            let mut answer = unavailable("the request cannot be recorded now");
+            answer.extensions_mut().insert(audit::Unrecorded);
+            ("unavailable", answer)
+        }
+        Err(NotIssued::Refused { error, problem, claimed }) => (error.code(), refused(error, &problem, claimed)),
+        Err(NotIssued::Fault(fault)) => {
+            tracing::error!(%fault, "a request for a token failed");
+            ("unavailable", unavailable("a part of the server cannot be reached now"))
+        }
     };
     api.metrics.tokens.with_label_values(&[outcome]).inc();
-    match granted {
-        Ok(granted) => give(&api, &request, granted).await,
-        Err(NotGranted::Refused { error, problem, client }) => {
-            let body = json!({"error": error.code(), "error_description": described(&problem)});
-            let mut response = answer(StatusCode::BAD_REQUEST, &body);
-            if let Some(client) = client {
-                response.extensions_mut().insert(Named(client));
-            }
-            Ok(response)
-        }
-        Err(NotGranted::Fault(fault)) => {
-            tracing::error!(%fault, "a request for a token failed");
-            // RFC 6749 has the code for another endpoint, and no other for this.
-            let problem = "a part of the server cannot be reached now; try again with a new client_assertion";
-            let body = json!({"error": "temporarily_unavailable", "error_description": problem});
-            let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, &body);
-            response.headers_mut().insert(RETRY_AFTER, PAUSE_SECONDS.into());
-            Ok(response)
-        }
-    }
+    Ok(answer)
+}
+
+/// Records that a token was issued; answers whether it may leave.
+async fn told(api: &Api, request: &HttpRequest, issued: &IssuedToken) -> bool {
+    let event = Event {
+        client: Some(issued.client.clone()),
+        scope: Some(issued.scope.clone()),
+        ..audit::event(api, request, Action::Token, StatusCode::OK)
+    };
+    audit::record(api, &[event]).await.is_ok()
 }
 
 /// The form of a request, or what is wrong with its body.
@@ -71,20 +70,32 @@ fn form(
     Ok(form_urlencoded::parse(&body).into_owned().collect())
 }
 
-async fn give(api: &Api, request: &HttpRequest, granted: Granted) -> Result<HttpResponse, ApiError> {
-    let event = Event {
-        client: Some(granted.client),
-        scope: Some(granted.scope.clone()),
-        ..audit::event(api, request, Action::Token, StatusCode::OK)
-    };
-    audit::record(api, &[event]).await?;
+fn given(issued: &IssuedToken) -> HttpResponse {
     let body = json!({
-        "access_token": granted.access_token,
+        "access_token": issued.access_token,
         "token_type": "bearer",
-        "expires_in": granted.expires_in,
-        "scope": granted.scope,
+        "expires_in": issued.expires_in,
+        "scope": issued.scope,
     });
-    Ok(answer(StatusCode::OK, &body))
+    answer(StatusCode::OK, &body)
+}
+
+fn refused(error: TokenError, problem: &str, claimed: Option<ClientId>) -> HttpResponse {
+    let body = json!({"error": error.code(), "error_description": described(problem)});
+    let mut answer = answer(StatusCode::BAD_REQUEST, &body);
+    if let Some(client) = claimed {
+        answer.extensions_mut().insert(Refused::Claimed(client));
+    }
+    answer
+}
+
+/// RFC 6749 has this code for another endpoint, and none for this.
+fn unavailable(why: &str) -> HttpResponse {
+    let problem = format!("{why}; try again in {PAUSE_SECONDS} seconds with a new client_assertion");
+    let body = json!({"error": "temporarily_unavailable", "error_description": problem});
+    let mut answer = answer(StatusCode::SERVICE_UNAVAILABLE, &body);
+    answer.headers_mut().insert(RETRY_AFTER, PAUSE_SECONDS.into());
+    answer
 }
 
 fn answer(status: StatusCode, body: &Value) -> HttpResponse {

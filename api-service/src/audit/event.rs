@@ -1,15 +1,18 @@
 //! One event as a FHIR R4 AuditEvent: a line of JSON. Pure.
 //!
-//! It says who (`agent`: the client, and where the request came from), what (`entity`: list, job and file), when and with
-//! which outcome. It never says a member's id or anything of a member: of requests that name one, only the type of action
+//! It says who (`agent`: `who` is the client, `altId` one that was only claimed, `network` where the request came from),
+//! what (`entity`: list, job and file), when and with which outcome. It never says a member's id or anything of a member: of requests that name one, only the type of action
 //! is kept.
 
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use shared::export::{ClientId, JobId};
-use shared::fhir::{Instant, ResourceId};
+use shared::fhir::{Instant, ResourceId, ResourceType};
 use uuid::Uuid;
+
+/// The code system of the types of resources.
+const RESOURCE_TYPES: &str = "http://hl7.org/fhir/resource-types";
 
 /// What was done, or was to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +29,10 @@ pub enum Action {
     Delete,
     /// An access token was asked for.
     Token,
-    /// Anything else; recorded only when it is refused.
-    Other,
+    /// A job was asked after; recorded only when it is refused.
+    Poll,
+    /// A resource, its history or a search was asked for.
+    Read,
 }
 
 /// An event.
@@ -39,10 +44,14 @@ pub struct Event {
     pub action: Action,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// Who, as far as that is known.
+    /// Who, as far as that is proven.
     pub client: Option<ClientId>,
+    /// Who it claims to be, without a proof.
+    pub claimed: Option<ClientId>,
     /// From where: the other end of the connection, which may be a proxy.
     pub address: Option<IpAddr>,
+    /// Of which type, when a resource was asked for.
+    pub resource_type: Option<ResourceType>,
     /// Of which list.
     pub list: Option<ResourceId>,
     /// Of which job.
@@ -53,10 +62,13 @@ pub struct Event {
     pub scope: Option<String>,
 }
 
-/// Whether an answer with this status keeps something from somebody: 401, 403, and 404, which is also what somebody else's
-/// list or job is.
-pub fn is_refusal(status: u16) -> bool {
-    matches!(status, 401 | 403 | 404)
+/// Whether an answer keeps something from somebody: 401, 403, and 404, which is also what somebody else's list or job is;
+/// and whatever is wrong with a request for a token.
+pub fn is_refusal(action: Action, status: u16) -> bool {
+    match action {
+        Action::Token => (400..500).contains(&status),
+        _ => matches!(status, 401 | 403 | 404),
+    }
 }
 
 impl Action {
@@ -69,7 +81,8 @@ impl Action {
             Self::Download => "download",
             Self::Delete => "delete",
             Self::Token => "token",
-            Self::Other => "read",
+            Self::Poll => "poll",
+            Self::Read => "read",
         }
     }
 
@@ -81,7 +94,7 @@ impl Action {
                 json!({"system": DICOM, "code": "110106", "display": "Export"})
             }
             Self::Token => json!({"system": DICOM, "code": "110114", "display": "User Authentication"}),
-            Self::Delete | Self::Other => json!({
+            Self::Delete | Self::Poll | Self::Read => json!({
                 "system": "http://terminology.hl7.org/CodeSystem/audit-event-type",
                 "code": "rest",
                 "display": "RESTful Operation",
@@ -93,7 +106,7 @@ impl Action {
     fn letter(self) -> &'static str {
         match self {
             Self::KickOff | Self::Token => "E",
-            Self::Manifest | Self::Link | Self::Download | Self::Other => "R",
+            Self::Manifest | Self::Link | Self::Download | Self::Poll | Self::Read => "R",
             Self::Delete => "D",
         }
     }
@@ -103,7 +116,7 @@ impl Event {
     /// The line, without its end. `base` is the FHIR base without a slash at the end.
     pub fn line(&self, base: &str) -> String {
         let own = |code: &str| json!({"system": format!("{base}/CodeSystem/audit-event"), "code": code});
-        let refusal = is_refusal(self.status).then(|| own("refusal"));
+        let refusal = is_refusal(self.action, self.status).then(|| own("refusal"));
         let subtypes: Vec<Value> = std::iter::once(own(self.action.code())).chain(refusal).collect();
         let outcome = match self.status {
             ..400 => "0",
@@ -141,6 +154,9 @@ impl Event {
         if let Some(client) = &self.client {
             agent["who"] = json!({"identifier": {"value": client.0}});
         }
+        if let Some(claimed) = &self.claimed {
+            agent["altId"] = json!(claimed.0);
+        }
         if let Some(address) = self.address {
             // R4 `network-type`: 2 is an IP address.
             agent["network"] = json!({"address": address.to_string(), "type": "2"});
@@ -149,12 +165,12 @@ impl Event {
     }
 
     fn entities(&self, base: &str) -> Vec<Value> {
-        let list = self.list.as_ref().map(|list| {
-            json!({
-                "what": {"reference": format!("Group/{list}")},
-                "type": {"system": "http://hl7.org/fhir/resource-types", "code": "Group"},
-            })
-        });
+        let code = |resource_type: ResourceType| json!({"system": RESOURCE_TYPES, "code": resource_type});
+        let list = self
+            .list
+            .as_ref()
+            .map(|list| json!({"what": {"reference": format!("Group/{list}")}, "type": code(ResourceType::GROUP)}));
+        let other = self.resource_type.filter(|_| self.list.is_none()).map(|of_type| json!({"type": code(of_type)}));
         let job = self.job.map(|job| {
             let mut entity =
                 json!({"what": {"identifier": {"system": format!("{base}/export"), "value": job.to_string()}}});
@@ -164,7 +180,7 @@ impl Event {
             entity
         });
         let scope = self.scope.as_ref().map(|scope| json!({"detail": [{"type": "scope", "valueString": scope}]}));
-        list.into_iter().chain(job).chain(scope).collect()
+        list.into_iter().chain(other).chain(job).chain(scope).collect()
     }
 }
 
@@ -178,7 +194,9 @@ mod tests {
             action,
             status,
             client: Some(ClientId("north".to_owned())),
+            claimed: None,
             address: Some(IpAddr::from([127, 0, 0, 1])),
+            resource_type: None,
             list: None,
             job: None,
             file: None,
@@ -225,7 +243,8 @@ mod tests {
             Action::Download,
             Action::Delete,
             Action::Token,
-            Action::Other,
+            Action::Poll,
+            Action::Read,
         ] {
             let line = line(&Event { client: None, address: None, ..event(action, 500) });
             assert!(line["type"]["code"].is_string() && line["recorded"].is_string(), "{line}");
@@ -237,16 +256,25 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_not_proven_who_it_is_is_not_told_as_who() {
+        let claimed = Some(ClientId("north".to_owned()));
+        let line = line(&Event { client: None, claimed, ..event(Action::Token, 400) });
+        assert_eq!((&line["agent"][0]["altId"], line["agent"][0].get("who")), (&json!("north"), None));
+    }
+
+    #[test]
     fn a_refusal_is_marked_as_one() {
-        for (status, codes_of, outcome) in [
-            (202, vec!["kick-off"], "0"),
-            (400, vec!["kick-off"], "4"),
-            (401, vec!["kick-off", "refusal"], "4"),
-            (403, vec!["kick-off", "refusal"], "4"),
-            (404, vec!["kick-off", "refusal"], "4"),
-            (503, vec!["kick-off"], "8"),
+        for (action, status, codes_of, outcome) in [
+            (Action::KickOff, 202, vec!["kick-off"], "0"),
+            (Action::KickOff, 400, vec!["kick-off"], "4"),
+            (Action::KickOff, 401, vec!["kick-off", "refusal"], "4"),
+            (Action::KickOff, 403, vec!["kick-off", "refusal"], "4"),
+            (Action::KickOff, 404, vec!["kick-off", "refusal"], "4"),
+            (Action::KickOff, 503, vec!["kick-off"], "8"),
+            (Action::Token, 400, vec!["token", "refusal"], "4"),
+            (Action::Token, 503, vec!["token"], "8"),
         ] {
-            let line = line(&event(Action::KickOff, status));
+            let line = line(&event(action, status));
             assert_eq!((codes(&line), line["outcome"].as_str()), (codes_of, Some(outcome)), "{status}");
         }
     }

@@ -8,6 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shared::metrics::Metrics;
@@ -21,16 +23,48 @@ use super::Event;
 /// Events that wait for the write before theirs; who comes after them waits for a place.
 const WAITING: usize = 1_024;
 
+/// How long a request waits for an event that is not required.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// An event was to be recorded and could not be.
 #[derive(Debug)]
 pub struct Lost;
 
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It is written.
+    Recorded,
+    /// It was not written in time, and may still be.
+    Late,
+    /// It will not be written.
+    Lost,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Late => "late",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// The trail. Dropping it ends the task that writes; nobody waits for it then.
 pub struct Trail {
-    writer: Option<(mpsc::Sender<Entry>, AbortOnDropHandle<()>)>,
+    writer: Option<Writer>,
     is_required: bool,
     patience: Duration,
     metrics: Metrics,
+}
+
+/// The way to the task that writes.
+struct Writer {
+    entries: mpsc::Sender<Entry>,
+    /// Whether an event was not written in time, and none has been since. Nobody waits then who need not.
+    is_stalled: Arc<AtomicBool>,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// Lines to write, and who waits for that.
@@ -51,33 +85,54 @@ impl Trail {
                 Some(Box::new(file))
             }
         };
-        let writer = sink.map(|sink| {
-            let (sender, receiver) = mpsc::channel(WAITING);
-            (sender, AbortOnDropHandle::new(tokio::spawn(write(sink, receiver))))
-        });
-        Ok(Self { writer, is_required, patience: Duration::from_secs(settings.call_seconds), metrics })
+        let writer = sink.map(Writer::start);
+        let patience = if is_required { Duration::from_secs(settings.call_seconds) } else { SHORT_PATIENCE };
+        Ok(Self { writer, is_required, patience, metrics })
     }
 
-    /// Records events together, in this order. A failure is one only where recording is required; it is logged and counted
-    /// in any case. What was given up may be written all the same.
+    /// Records events together, in this order. What is not written in time is logged and counted, and a failure where
+    /// recording is required.
     pub async fn record(&self, base: &str, events: &[Event]) -> Result<(), Lost> {
-        let Some((writer, _)) = self.writer.as_ref().filter(|_| !events.is_empty()) else { return Ok(()) };
+        let Some(writer) = self.writer.as_ref().filter(|_| !events.is_empty()) else { return Ok(()) };
         let lines: String = events.iter().map(|event| event.line(base) + "\n").collect();
-        let is_written = timeout(self.patience, async {
-            let (written, answer) = oneshot::channel();
-            writer.send(Entry { lines, written }).await.is_ok() && answer.await.unwrap_or(false)
-        });
-        let is_written = is_written.await.unwrap_or_else(|_| {
-            tracing::error!("the audit trail was not written in time");
-            false
-        });
-        let outcome = if is_written { "recorded" } else { "lost" };
-        self.metrics.audit_events.with_label_values(&[outcome]).inc_by(events.len() as u64);
-        if is_written || !self.is_required { Ok(()) } else { Err(Lost) }
+        let outcome = writer.write(lines, self.is_required, self.patience).await;
+        self.metrics.audit_events.with_label_values(&[outcome.name()]).inc_by(events.len() as u64);
+        if outcome == Outcome::Recorded {
+            return Ok(());
+        }
+        tracing::error!(events = events.len(), outcome = outcome.name(), "events of the audit trail are not written");
+        if self.is_required { Err(Lost) } else { Ok(()) }
     }
 }
 
-async fn write(mut sink: Box<dyn Sink>, mut entries: mpsc::Receiver<Entry>) {
+impl Writer {
+    fn start(sink: Box<dyn Sink>) -> Self {
+        let (entries, receiver) = mpsc::channel(WAITING);
+        let is_stalled = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(write(sink, receiver, Arc::clone(&is_stalled)));
+        Self { entries, is_stalled, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Has lines written. Waits no longer than `patience`, and not at all when that is known to be in vain and not required.
+    async fn write(&self, lines: String, is_required: bool, patience: Duration) -> Outcome {
+        let (written, answer) = oneshot::channel();
+        let entry = Entry { lines, written };
+        if !is_required && self.is_stalled.load(Ordering::Relaxed) {
+            return if self.entries.try_send(entry).is_ok() { Outcome::Late } else { Outcome::Lost };
+        }
+        let writing = async { self.entries.send(entry).await.is_ok() && answer.await.unwrap_or(false) };
+        match timeout(patience, writing).await {
+            Ok(true) => Outcome::Recorded,
+            Ok(false) => Outcome::Lost,
+            Err(_) => {
+                self.is_stalled.store(true, Ordering::Relaxed);
+                Outcome::Late
+            }
+        }
+    }
+}
+
+async fn write(mut sink: Box<dyn Sink>, mut entries: mpsc::Receiver<Entry>, is_stalled: Arc<AtomicBool>) {
     let mut batch = Vec::new();
     while entries.recv_many(&mut batch, WAITING).await > 0 {
         let lines: String = batch.iter().map(|entry| entry.lines.as_str()).collect();
@@ -90,11 +145,14 @@ async fn write(mut sink: Box<dyn Sink>, mut entries: mpsc::Receiver<Entry>) {
                 sink = same;
                 written
             }
-            // The process is about to end.
-            Err(_) => return,
+            Err(error) => {
+                tracing::error!(%error, "the writer of the audit trail has ended");
+                return;
+            }
         };
-        if let Err(error) = &written {
-            tracing::error!(%error, events = batch.len(), "the audit trail cannot be written");
+        match &written {
+            Ok(()) => is_stalled.store(false, Ordering::Relaxed),
+            Err(error) => tracing::error!(%error, events = batch.len(), "the audit trail cannot be written"),
         }
         for entry in batch.drain(..) {
             // Whoever has given up waiting has said so.
@@ -103,7 +161,7 @@ async fn write(mut sink: Box<dyn Sink>, mut entries: mpsc::Receiver<Entry>) {
     }
 }
 
-/// Where lines go: all of them, or none.
+/// Where lines go; a file takes all of them or none.
 trait Sink: Send {
     fn write(&mut self, lines: &[u8]) -> io::Result<()>;
 }
@@ -157,8 +215,12 @@ impl Sink for AuditFile {
         let written =
             self.file.write_all(lines).and_then(|()| if self.is_durable { self.file.sync_data() } else { Ok(()) });
         if written.is_err() && before.is_file() {
-            // A full disk takes a part of a line, and nobody can read what follows on it.
-            let _ = self.file.set_len(before.len());
+            // A full disk takes a part of a line, and nobody can read what follows on it. What is longer than that, somebody
+            // else has written too.
+            let longest = before.len() + lines.len() as u64;
+            if self.file.metadata().is_ok_and(|after| after.len() <= longest) {
+                let _ = self.file.set_len(before.len());
+            }
         }
         written
     }
@@ -193,6 +255,44 @@ mod tests {
         let mut file = AuditFile::open(path.clone(), false).expect("it can be opened");
         file.write(b"next\n").expect("it can be written to");
         assert_eq!(lines(&path), ["whole", "bro", "next"]);
+    }
+
+    /// Takes lines when the gate is open, and tells how many it has taken.
+    struct Gate {
+        gate: std::sync::mpsc::Receiver<()>,
+        taken: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl Sink for Gate {
+        fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+            self.gate.recv().map_err(io::Error::other)?;
+            self.taken.fetch_add(String::from_utf8_lossy(lines).lines().count(), Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_sink_that_hangs_who_need_not_and_its_lines_are_written_when_it_goes_on() {
+        let (open, gate) = std::sync::mpsc::channel();
+        let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let writer = Writer::start(Box::new(Gate { gate, taken: Arc::clone(&taken) }));
+        let soon = Duration::from_millis(5);
+        assert_eq!(writer.write("1\n".to_owned(), false, soon).await, Outcome::Late);
+        // These would wait for an hour.
+        for _ in 0..3 {
+            assert_eq!(writer.write("2\n".to_owned(), false, Duration::from_hours(1)).await, Outcome::Late);
+        }
+        assert_eq!(writer.write("3\n".to_owned(), true, soon).await, Outcome::Late, "it is tried all the same");
+        for _ in 0..10 {
+            open.send(()).expect("the sink is there");
+        }
+        while taken.load(Ordering::SeqCst) < 5 {
+            tokio::time::sleep(soon).await;
+        }
+        while writer.is_stalled.load(Ordering::Relaxed) {
+            tokio::time::sleep(soon).await;
+        }
+        assert_eq!(writer.write("4\n".to_owned(), false, Duration::from_hours(1)).await, Outcome::Recorded);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Search among the lists of a caller who may see some: those are looked up, and the search is asked about each, so that
-//! nobody's question costs a look at everybody's lists.
+//! A search for lists by a caller who may see some. Those are read by id and identifier, and the search is asked about each
+//! here, so that it never reads the lists of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use shared::fhir::{Identifier, ResourceId, ResourceType};
 use shared::source::{ResourceSource, Version};
 
 /// How many ids or identifiers one question to the source names.
-const AT_A_TIME: usize = 500;
+const VALUES_PER_QUERY: usize = 500;
 
 /// How many lists are read at a time.
-const RUN: u32 = 1_000;
+const LISTS_PER_READ: u32 = 1_000;
 
 /// The first lists behind `after`, of these ids and identifiers, that a query finds: at most `limit`, fewer only at the end.
 pub async fn find(
@@ -27,9 +27,10 @@ pub async fn find(
     let tokens: Vec<String> = identifiers.iter().map(token).collect();
     let mut own = BTreeMap::new();
     for (name, values) in [("_id", ids), ("identifier", tokens)] {
-        for values in values.chunks(AT_A_TIME) {
+        for values in values.chunks(VALUES_PER_QUERY) {
             let pairs = [(name.to_owned(), values.join(","))];
-            let Ok(theirs) = Query::of_pairs(ResourceType::GROUP, &pairs) else { continue };
+            let theirs = Query::of_pairs(ResourceType::GROUP, &pairs)
+                .expect("an id or an escaped identifier is a value, and a query may have twice as many");
             read_all(source, &theirs, after, &mut own).await?;
         }
     }
@@ -53,8 +54,8 @@ async fn read_all(
 ) -> Result<(), Fault> {
     let mut after = after.cloned();
     loop {
-        let run = source.find_lists(query, after.as_ref(), RUN).await?;
-        let is_end = run.len() < RUN as usize;
+        let run = source.find_lists(query, after.as_ref(), LISTS_PER_READ).await?;
+        let is_end = run.len() < LISTS_PER_READ as usize;
         after = run.last().map(|list| list.resource.key.id.clone());
         lists.extend(run.into_iter().map(|list| (list.resource.key.id.clone(), list)));
         if is_end {
