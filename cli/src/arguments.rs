@@ -159,6 +159,9 @@ pub struct UpArguments {
     /// Address of the API; by default 127.0.0.1:8080, or a free port when that one is taken
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+    /// Serve to other machines too, if --listen says so, without asking anybody who they are
+    #[arg(long)]
+    pub open_to_everybody: bool,
     /// Data to serve instead of a generated sample: file:DIR or postgres://…
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,

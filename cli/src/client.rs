@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -27,7 +27,7 @@ pub fn client(command: ClientCommand) -> anyhow::Result<()> {
     match command {
         ClientCommand::Add(arguments) => add(&arguments),
         ClientCommand::List(arguments) => {
-            print!("{}", table(&read(&arguments.file)?.context("there is no such file")?));
+            print!("{}", table(&read_existing(&arguments.file)?));
             Ok(())
         }
         ClientCommand::Remove(arguments) => remove(&arguments),
@@ -37,7 +37,7 @@ pub fn client(command: ClientCommand) -> anyhow::Result<()> {
 fn add(arguments: &AddClientArguments) -> anyhow::Result<()> {
     let file = &arguments.register.file;
     let mut register = read(file)?.unwrap_or_default();
-    let is_it = |entry: &ClientEntry| entry.client_id == arguments.client_id && entry.issuer == arguments.proof.issuer;
+    let is_it = |entry: &ClientEntry| is(entry, &arguments.client_id, arguments.proof.issuer.as_ref());
     if register.clients.iter().any(is_it) && !arguments.replace {
         bail!(
             "client '{}' is registered in {} already; --replace registers it anew",
@@ -46,7 +46,7 @@ fn add(arguments: &AddClientArguments) -> anyhow::Result<()> {
         );
     }
     register.clients.retain(|entry| !is_it(entry));
-    add_issuer(&mut register, &arguments.proof);
+    add_issuer(&mut register, &arguments.proof, arguments.replace)?;
     let (jwks, new_key) = keys(&arguments.proof)?;
     register.clients.push(ClientEntry {
         client_id: arguments.client_id.clone(),
@@ -68,17 +68,27 @@ fn add(arguments: &AddClientArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts the issuer into the register, if it is described: over one of the same name.
-fn add_issuer(register: &mut Register, proof: &ProofArguments) {
-    if let (Some(issuer), Some(jwks_uri)) = (&proof.issuer, &proof.issuer_jwks_uri) {
-        register.issuers.retain(|entry| entry.issuer != *issuer);
-        register.issuers.push(IssuerEntry {
-            issuer: issuer.clone(),
-            jwks_uri: jwks_uri.clone(),
-            audience: proof.audience.clone(),
-            client_claim: proof.client_claim.clone(),
-        });
+fn is(entry: &ClientEntry, client_id: &str, issuer: Option<&String>) -> bool {
+    entry.client_id == client_id && entry.issuer.as_ref() == issuer
+}
+
+/// Puts the issuer into the register, if it is described. All clients of an issuer depend on what is said of it, so it is
+/// changed only when that is meant.
+fn add_issuer(register: &mut Register, proof: &ProofArguments, may_replace: bool) -> anyhow::Result<()> {
+    let (Some(issuer), Some(jwks_uri)) = (&proof.issuer, &proof.issuer_jwks_uri) else { return Ok(()) };
+    let described = IssuerEntry {
+        issuer: issuer.clone(),
+        jwks_uri: jwks_uri.clone(),
+        audience: proof.audience.clone(),
+        client_claim: proof.client_claim.clone(),
+    };
+    match register.issuers.iter_mut().find(|entry| entry.issuer == *issuer) {
+        None => register.issuers.push(described),
+        Some(entry) if *entry == described => {}
+        Some(entry) if may_replace => *entry = described,
+        Some(_) => bail!("the issuer {issuer} is registered in another way; --replace changes it for all its clients"),
     }
+    Ok(())
 }
 
 fn lists(arguments: &ListsArguments) -> anyhow::Result<ListsEntry> {
@@ -91,7 +101,8 @@ fn lists(arguments: &ListsArguments) -> anyhow::Result<ListsEntry> {
     }
     for (system, numbers) in [(Identifier::NPI, &arguments.npi), (Identifier::TIN, &arguments.tin)] {
         for number in numbers {
-            some.identifiers.insert(Identifier::new(system, number)?);
+            let identifier = Identifier::new(system, number).with_context(|| format!("'{number}'"))?;
+            some.identifiers.insert(identifier);
         }
     }
     for identifier in &arguments.identifier {
@@ -140,7 +151,7 @@ fn print_needs(arguments: &AddClientArguments, new_key: Option<&NewKey>) {
         line("tokens from", issuer);
         return;
     }
-    line("token endpoint", &format!("{server}{OWN_TOKEN_PATH}   (aud of its assertions)"));
+    line("token endpoint", &format!("{server}/{OWN_TOKEN_PATH}   (aud of its assertions)"));
     let Some(new) = new_key else {
         line("algorithm", "RS384 or ES384, by a key with a kid among those that are registered");
         return;
@@ -157,10 +168,9 @@ fn print_needs(arguments: &AddClientArguments, new_key: Option<&NewKey>) {
 
 fn remove(arguments: &RemoveClientArguments) -> anyhow::Result<()> {
     let file = &arguments.register.file;
-    let mut register = read(file)?.context("there is no such file")?;
+    let mut register = read_existing(file)?;
     let before = register.clients.len();
-    let is_it = |entry: &ClientEntry| entry.client_id == arguments.client_id && entry.issuer == arguments.issuer;
-    register.clients.retain(|entry| !is_it(entry));
+    register.clients.retain(|entry| !is(entry, &arguments.client_id, arguments.issuer.as_ref()));
     if register.clients.len() == before {
         bail!("no client '{}' is registered in {}", arguments.client_id, file.display());
     }
@@ -178,21 +188,39 @@ fn read(file: &Path) -> anyhow::Result<Option<Register>> {
     }
 }
 
-/// Replaces the file by another with this register. Who may read it stays as it was; a new one is its owner's.
+fn read_existing(file: &Path) -> anyhow::Result<Register> {
+    read(file)?.with_context(|| format!("there is no file {}", file.display()))
+}
+
+/// Replaces the file by another with this register. Whoever could read it still can: a service that cannot would go on with
+/// what it said before. A new one is its owner's.
 fn write(file: &Path, register: &Register) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(register)? + "\n";
     // Through a link, so that the link stays one.
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let mode = fs::metadata(&target).map_or(PRIVATE, |metadata| metadata.permissions().mode());
     let mut name = target.file_name().context("the register needs a name")?.to_owned();
     name.push(format!(".new.{}", std::process::id()));
     let new = target.with_file_name(name);
-    let written = write_new(&new, &text, mode).and_then(|()| fs::rename(&new, &target));
+    let written = write_new(&new, &text, PRIVATE)
+        .and_then(|()| match fs::metadata(&target) {
+            Ok(old) => take_after(&new, &old),
+            Err(_) => Ok(()),
+        })
+        .and_then(|()| fs::rename(&new, &target));
     if written.is_err() {
         // It may not even be there.
         let _ = fs::remove_file(&new);
     }
-    written.with_context(|| format!("cannot write {}", file.display()))
+    written.with_context(|| format!("cannot write {} for the same readers as before", file.display()))
+}
+
+/// Gives a file the owner, the group and the mode of another.
+fn take_after(new: &Path, old: &fs::Metadata) -> std::io::Result<()> {
+    let own = fs::metadata(new)?;
+    if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+        std::os::unix::fs::chown(new, Some(old.uid()), Some(old.gid()))?;
+    }
+    fs::set_permissions(new, old.permissions())
 }
 
 /// Writes a private key; never over another, which would be lost.
@@ -237,6 +265,8 @@ fn table(register: &Register) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use clap::Parser;
     use serde_json::json;
 
@@ -290,18 +320,19 @@ mod tests {
         let (file, key) = (folder.path().join("clients.json"), folder.path().join("north.pem"));
         fs::write(&key, "another key").expect("it can be written");
         let key_name = key.to_str().expect("it is text").to_owned();
-        for line in [
-            "add north --all-lists",
-            "add north --jwks-uri https://n.org/jwks",
-            "add north --all-lists --list g1 --jwks-uri https://n.org/jwks",
-            "add north --all-lists --jwks-uri http://n.org/jwks",
-            "add north --list g_1 --jwks-uri https://n.org/jwks",
-            "add north --identifier 1316206220 --jwks-uri https://n.org/jwks",
-            "add north --all-lists --jwks-uri https://n.org/jwks --scope patient/*.read",
-            "add north --all-lists --issuer https://i.org",
-            &format!("add north --all-lists --new-key {key_name}"),
+        for (line, part) in [
+            ("add north --all-lists", "say how the client proves"),
+            ("add north --jwks-uri https://n.org/jwks", "--all-lists"),
+            ("add north --all-lists --list g1 --jwks-uri https://n.org/jwks", "cannot be used with"),
+            ("add north --all-lists --jwks-uri http://n.org/jwks", "https://"),
+            ("add north --list g_1 --jwks-uri https://n.org/jwks", "g_1"),
+            ("add north --identifier 1316206220 --jwks-uri https://n.org/jwks", "system|value"),
+            ("add north --all-lists --jwks-uri https://n.org/jwks --scope patient/*.read", "patient/*.read"),
+            ("add north --all-lists --issuer https://i.org", "not among the issuers"),
+            (&format!("add north --all-lists --new-key {key_name}"), "new file"),
         ] {
-            assert!(run(line, &file).is_err(), "{line}");
+            let problem = format!("{:#}", run(line, &file).expect_err(line));
+            assert!(problem.contains(part), "{line}: {problem}");
             assert!(!file.exists(), "{line}");
         }
         assert_eq!(fs::read_to_string(&key).ok().as_deref(), Some("another key"));

@@ -7,9 +7,10 @@ use anyhow::{Context, anyhow, bail};
 use futures_util::StreamExt;
 use indicatif::ProgressBar;
 use reqwest::header::{CONTENT_LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
-use tokio::fs::{self, File};
+use tokio::fs::{self, OpenOptions};
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::time::sleep;
 
@@ -64,7 +65,7 @@ struct Item {
 
 /// Exports a list and downloads its files into a folder.
 pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
-    let client = client(&arguments.access).await?;
+    let client = client(&arguments.access, Policy::default()).await?;
     let mut query = Vec::new();
     query.extend(arguments.types.as_ref().map(|types| ("_type", types)));
     query.extend(arguments.since.as_ref().map(|since| ("_since", since)));
@@ -88,9 +89,10 @@ pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
     Ok(Exported { kick_off, polling, files })
 }
 
-/// What all requests are made with. Redirects leave the token behind when they lead to another server.
-async fn client(access: &AccessArguments) -> anyhow::Result<Client> {
-    let mut builder = Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_mins(1));
+/// What requests are made with. Redirects that are followed leave the token behind when they lead to another server.
+pub async fn client(access: &AccessArguments, redirects: Policy) -> anyhow::Result<Client> {
+    let builder = Client::builder().redirect(redirects);
+    let mut builder = builder.connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_mins(1));
     if let Some(file) = &access.authorities {
         let reading = || format!("cannot read {}", file.display());
         let pem = fs::read(file).await.with_context(reading)?;
@@ -155,15 +157,19 @@ async fn download(
 }
 
 async fn fetch(request: RequestBuilder, path: &Path, what: &str) -> anyhow::Result<()> {
-    let response = request.send().await?;
+    // The URL of a link is a key, and errors are written down.
+    let response = request.send().await.map_err(reqwest::Error::without_url)?;
     if response.status() != StatusCode::OK {
         return Err(refused("a download", response).await);
     }
     let bar = progress::bytes("downloading", response.content_length().unwrap_or(0));
     let writing = || format!("cannot write {}", path.display());
-    let mut file = BufWriter::new(File::create(path).await.with_context(writing)?);
+    // It is about people: nobody else on this machine is to read it.
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).await;
+    let mut file = BufWriter::new(file.with_context(writing)?);
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(reqwest::Error::without_url);
         let chunk = chunk.with_context(|| format!("the download of a {what} file broke off"))?;
         file.write_all(&chunk).await.with_context(writing)?;
         bar.inc(chunk.len() as u64);

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use shared::access::assertion::ASSERTION_TYPE;
 use shared::access::key_pair::PrivateKey;
 use shared::clock::{Clock, SystemClock};
+use shared::settings;
 use tokio::time::Instant;
+use url::Origin;
 
 use crate::arguments::AccessArguments;
+use crate::export;
 
 /// How long an assertion is good for.
 const ASSERTION_LIFE: Duration = Duration::from_mins(4);
@@ -18,10 +22,13 @@ const ASSERTION_LIFE: Duration = Duration::from_mins(4);
 const SPARE: Duration = Duration::from_secs(20);
 
 /// Where tokens come from, and the current one.
-pub struct Tokens(Option<Source>);
+pub struct Tokens(Option<Account>);
 
-struct Source {
+struct Account {
+    /// Asks for tokens. It follows no redirect: an assertion is for one place.
     client: Client,
+    /// The only server that tokens are sent to.
+    server: Origin,
     client_id: String,
     scope: String,
     key: PrivateKey,
@@ -35,7 +42,7 @@ struct Configuration {
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct IssuedToken {
     access_token: String,
     expires_in: u64,
 }
@@ -60,8 +67,15 @@ impl Tokens {
             bail!("{url} was answered with {}; does this server ask for tokens?", response.status());
         }
         let configuration: Configuration = response.json().await.with_context(|| format!("{url} cannot be read"))?;
-        Ok(Self(Some(Source {
-            client: client.clone(),
+        let (base, endpoint) = (Url::parse(server)?, Url::parse(&configuration.token_endpoint)?);
+        for url in [&base, &endpoint] {
+            if settings::is_overheard(url) {
+                bail!("{url} is not https, and tokens are not sent in the clear");
+            }
+        }
+        Ok(Self(Some(Account {
+            client: export::client(access, Policy::none()).await?,
+            server: base.origin(),
             client_id: client_id.clone(),
             scope: access.scope.clone(),
             key,
@@ -72,25 +86,29 @@ impl Tokens {
 
     /// A request with the current token, if tokens are asked for.
     pub async fn authorize(&mut self, request: RequestBuilder) -> anyhow::Result<RequestBuilder> {
-        let Some(source) = &mut self.0 else { return Ok(request) };
-        Ok(request.bearer_auth(source.token().await?))
+        let Some(account) = &mut self.0 else { return Ok(request) };
+        let url = request.try_clone().and_then(|request| request.build().ok()).map(|request| request.url().origin());
+        if url != Some(account.server.clone()) {
+            bail!("the server names a URL on another server, which is not sent the token");
+        }
+        Ok(request.bearer_auth(account.token().await?))
     }
 }
 
-impl Source {
+impl Account {
     async fn token(&mut self) -> anyhow::Result<String> {
         if let Some((token, good_until)) = &self.current
             && Instant::now() < *good_until
         {
             return Ok(token.clone());
         }
-        let granted = self.ask().await?;
+        let granted = self.request_token().await?;
         let life = Duration::from_secs(granted.expires_in);
         self.current = Some((granted.access_token.clone(), Instant::now() + life.saturating_sub(SPARE)));
         Ok(granted.access_token)
     }
 
-    async fn ask(&self) -> anyhow::Result<Granted> {
+    async fn request_token(&self) -> anyhow::Result<IssuedToken> {
         let assertion = self.key.assertion(&self.client_id, &self.endpoint, SystemClock.now(), ASSERTION_LIFE);
         let form = [
             ("grant_type", "client_credentials"),

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use api_service::Api;
 use devstore::{Devstore, Storage};
 use export_worker::Worker;
@@ -31,6 +31,11 @@ const SECRET_KEY: &str = "trial-secret";
 
 /// Starts the system, exports a list, and serves until Ctrl-C.
 pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
+    if arguments.listen.is_some_and(|listen| !listen.ip().is_loopback()) && !arguments.open_to_everybody {
+        bail!(
+            "the trial asks nobody who they are; to let other machines export all that it holds, add --open-to-everybody"
+        );
+    }
     let data = arguments.data.clone().unwrap_or_else(trial_folder::by_default);
     trial_folder::take(&data)?;
     let listener = listen(arguments.listen)?;
