@@ -44,7 +44,7 @@ fuzz_target!(|input: &[u8]| {
         }
         7 => {
             let _ = Unverified::read(&text, &ALGORITHMS);
-            let _ = Scopes::read(&text).within(&Scopes::read("system/*.r system/Patient.s")).to_string();
+            let _ = Scopes::known_in(&text).within(&Scopes::known_in("system/*.r system/Patient.s")).to_string();
         }
         8 => {
             let _ = Clients::read(&text);

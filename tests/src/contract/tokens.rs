@@ -11,7 +11,7 @@ use shared::access::tokens::{Fingerprint, Grant, TokenStore};
 use shared::clock::SystemClock;
 use shared::fault::FaultKind;
 use shared::fhir::Instant;
-use shared::redis_link::{RedisLink, RedisSettings};
+use shared::redis_connection::{RedisConnection, RedisSettings};
 use tokio::time::sleep;
 
 use crate::harness::{namespace, redis_url};
@@ -50,14 +50,15 @@ contract! {
 
 /// A namespace in Redis. A test that fails leaves its few keys to their expiry, five minutes at most.
 struct Redis {
-    link: RedisLink,
+    link: RedisConnection,
     namespace: String,
 }
 
 impl Redis {
     async fn new() -> Self {
         let namespace = namespace();
-        let link = RedisLink::connect(&redis_url(), &namespace, RedisSettings::default()).await.expect("redis runs");
+        let link =
+            RedisConnection::connect(&redis_url(), &namespace, RedisSettings::default()).await.expect("redis runs");
         Self { link, namespace }
     }
 
@@ -109,18 +110,18 @@ async fn a_use_is_forgotten_after_its_life(store: Store) {
 
 async fn a_token_is_remembered_with_what_it_stands_for(store: Store) {
     store.remember(name("t"), &grant(), LONG).await.expect("it answers");
-    assert_eq!(store.grant(name("t")).await.expect("it answers"), Some(grant()));
+    assert_eq!(store.find(name("t")).await.expect("it answers"), Some(grant()));
 }
 
 async fn a_token_is_forgotten_after_its_life(store: Store) {
     store.remember(name("t"), &grant(), SHORT).await.expect("it answers");
     sleep(SHORT * 2).await;
-    assert_eq!(store.grant(name("t")).await.expect("it answers"), None);
+    assert_eq!(store.find(name("t")).await.expect("it answers"), None);
 }
 
 async fn a_token_that_was_never_given_stands_for_nothing(store: Store) {
     store.use_once(name("t"), LONG).await.expect("it answers");
-    assert_eq!(store.grant(name("t")).await.expect("it answers"), None);
+    assert_eq!(store.find(name("t")).await.expect("it answers"), None);
 }
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn what_cannot_be_read_is_corrupt_and_is_not_quoted() {
     store.remember(name("t"), &grant(), LONG).await.expect("redis runs");
     let [key] = &redis.keys().await[..] else { panic!("there is one") };
     redis::cmd("SET").arg(key).arg("{\"secret\":1}").exec_async(&mut wire().await).await.expect("redis runs");
-    let fault = store.grant(name("t")).await.expect_err("it cannot be read");
+    let fault = store.find(name("t")).await.expect_err("it cannot be read");
     assert_eq!(fault.kind(), FaultKind::Corrupt);
     assert!(!fault.to_string().contains("secret"), "{fault}");
     redis.wipe().await;

@@ -1,19 +1,11 @@
-//! Clients that are registered, the register, and somebody who publishes keys over HTTPS.
+//! Clients that are registered, and the register that they are in.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, web};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response, StatusCode};
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use shared::access::assertion::ASSERTION_TYPE;
 use shared::access::key_pair::{KeyKind, PrivateKey};
@@ -22,7 +14,7 @@ use shared::settings::{Access, Settings};
 use tempfile::TempDir;
 use url::form_urlencoded;
 
-use super::system::{PUBLIC_BASE, System};
+use super::system::{PUBLIC_BASE, System, with_settings};
 
 /// The token endpoint, as clients know it.
 pub fn endpoint() -> String {
@@ -34,14 +26,19 @@ pub struct Client {
     /// Its id.
     pub id: String,
     /// Its key.
-    pub key: PrivateKey,
+    pub key: Arc<PrivateKey>,
 }
 
 impl Client {
     /// A client with a new key.
     pub fn new(id: &str, kind: KeyKind) -> Self {
         let (_, key) = PrivateKey::generate(kind).expect("the system gives random numbers");
-        Self { id: id.to_owned(), key }
+        Self { id: id.to_owned(), key: Arc::new(key) }
+    }
+
+    /// Another client with the same key.
+    pub fn renamed(&self, id: &str) -> Self {
+        Self { id: id.to_owned(), key: Arc::clone(&self.key) }
     }
 
     /// Its entry in the register, with its keys in it.
@@ -65,8 +62,22 @@ impl Client {
         let response = self.ask(system, scope).await;
         assert_eq!(response.status(), StatusCode::OK);
         let granted: Value = response.json().await.expect("it is JSON");
-        granted["access_token"].as_str().expect("a token is granted").to_owned()
+        granted["access_token"].as_str().expect("a token is issued").to_owned()
     }
+
+    /// Has the requests that follow come from this client, with this scope.
+    pub async fn acts(&self, system: &System, scope: &str) {
+        let token = self.token(system, scope).await;
+        system.act_with(Some(&token));
+    }
+}
+
+/// As [`with`](super::system::with), with tokens for the clients of this register.
+pub async fn with_register<F>(lines: &[String], register: &RegisterFile, story: impl FnOnce(Arc<System>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    with_settings(lines, |settings| register.smart(settings), story).await;
 }
 
 /// The form of a token request.
@@ -119,103 +130,4 @@ impl RegisterFile {
         settings.clients_file = self.path();
         settings.reload_seconds = 1;
     }
-}
-
-/// A certificate for 127.0.0.1, and its key.
-pub struct Certificate {
-    /// The certificate in PEM, which is its own authority.
-    pub certificate: String,
-    /// The private key in PEM.
-    pub key: String,
-}
-
-impl Certificate {
-    /// A new one.
-    pub fn new() -> Self {
-        let made = generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]);
-        let CertifiedKey { cert, signing_key } = made.expect("the system gives random numbers");
-        Self { certificate: cert.pem(), key: signing_key.serialize_pem() }
-    }
-
-    /// A server with this certificate, for any client.
-    fn server_config(&self) -> ServerConfig {
-        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is a key");
-        ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider has suites for them")
-            .with_no_client_auth()
-            .with_single_cert(chain.expect("it is a certificate"), key)
-            .expect("they fit")
-    }
-}
-
-/// Somebody who publishes a key set over HTTPS.
-pub struct KeyServer {
-    /// Where.
-    pub url: String,
-    authority: PathBuf,
-    _folder: TempDir,
-    published: Arc<Published>,
-}
-
-struct Published {
-    answer: Mutex<(u16, String)>,
-    fetches: AtomicUsize,
-}
-
-impl KeyServer {
-    /// Publishes these keys.
-    pub fn start(keys: &Value) -> Self {
-        let certificate = Certificate::new();
-        let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
-        let authority = folder.path().join("authority.pem");
-        std::fs::write(&authority, &certificate.certificate).expect("the folder can be written to");
-        let published =
-            Arc::new(Published { answer: Mutex::new((200, keys.to_string())), fetches: AtomicUsize::new(0) });
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port can be had");
-        let url = format!("https://{}/jwks.json", listener.local_addr().expect("it is bound"));
-        let data = web::Data::from(Arc::clone(&published));
-        let server = HttpServer::new(move || {
-            App::new().app_data(data.clone()).route("/jwks.json", web::get().to(answer)).default_service(
-                // Keys that nobody may follow a redirect to.
-                web::to(answer),
-            )
-        });
-        let server = server.workers(1).disable_signals().listen_rustls_0_23(listener, certificate.server_config());
-        // It has nothing to finish when the test is over, and the process ends with the test.
-        tokio::spawn(server.expect("the certificate fits").run());
-        Self { url, authority, _folder: folder, published }
-    }
-
-    /// A file with the authority of its certificate.
-    pub fn authority(&self) -> &Path {
-        &self.authority
-    }
-
-    /// Publishes other keys from now on.
-    pub fn publish(&self, keys: &Value) {
-        self.answer(200, &keys.to_string());
-    }
-
-    /// Answers so from now on. A redirect leads to where the keys are.
-    pub fn answer(&self, status: u16, body: &str) {
-        *self.published.answer.lock().unwrap_or_else(PoisonError::into_inner) = (status, body.to_owned());
-    }
-
-    /// How often somebody has asked.
-    pub fn fetches(&self) -> usize {
-        self.published.fetches.load(Ordering::SeqCst)
-    }
-}
-
-async fn answer(published: web::Data<Published>) -> HttpResponse {
-    published.fetches.fetch_add(1, Ordering::SeqCst);
-    let (status, body) = published.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let status = actix_web::http::StatusCode::from_u16(status).expect("the test names a status");
-    let mut response = HttpResponse::build(status);
-    if status.is_redirection() {
-        response.insert_header(("Location", "/elsewhere.json"));
-    }
-    response.content_type("application/json").body(body)
 }

@@ -116,6 +116,7 @@ pub async fn on_store<F>(
 {
     let namespace = namespace();
     let told = AssertUnwindSafe(async {
+        // Boxed, as the story is: their futures together are larger than a stack should have to hold.
         let system = Arc::new(
             Box::pin(System::start(objects, &namespace, change))
                 .await
@@ -197,8 +198,13 @@ impl System {
         let loader = Loader::connect(&source_url, OwnBases::new([OWN_BASE])).await?;
         let platform = platform::connect(&settings, Some((&store.access_key, &store.secret_key))).await?;
         let local_base = format!("http://{}{}", listener.local_addr()?, settings.public_base()?.path());
-        let server = Api::new(platform.clone(), platform::open_access(&settings).await?, Metrics::new(), &settings)?
-            .serve(listener, None)?;
+        let server = Api::new(
+            platform.clone(),
+            platform::open_access(&settings, &Metrics::new()).await?,
+            Metrics::new(),
+            &settings,
+        )?
+        .serve(listener, None)?;
         // It has nothing to finish when the test is over, and the process ends with the test.
         tokio::spawn(server);
         // What a kick-off must have, and nothing else minds.
@@ -279,6 +285,16 @@ impl System {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
+    }
+
+    /// Waits until a `GET` of this path is answered so.
+    pub async fn becomes(&self, path: &str, status: StatusCode) {
+        let asking = async {
+            while self.get(path).await.status() != status {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, asking).await.is_ok(), "{path} does not become {status}");
     }
 
     /// Has requests carry this token from now on, or none.
@@ -365,13 +381,12 @@ impl System {
 
     /// The answer to the download of a file that an item of a manifest names: through the gate when it leads there.
     pub async fn download(&self, item: &Value) -> Response {
-        let url = item["url"].as_str().expect("an item has a url");
-        if !url.starts_with(PUBLIC_BASE) {
-            return self.client.get(url).send().await.expect("the store answers");
+        let mut url = item["url"].as_str().expect("an item has a url").to_owned();
+        if url.starts_with(PUBLIC_BASE) {
+            let gate = self.get(&url).await;
+            assert_eq!(gate.status(), StatusCode::TEMPORARY_REDIRECT, "{url}");
+            gate.headers()[LOCATION].to_str().expect("it is a URL").clone_into(&mut url);
         }
-        let gate = self.get(url).await;
-        assert_eq!(gate.status(), StatusCode::TEMPORARY_REDIRECT, "{url}");
-        let url = gate.headers()[LOCATION].to_str().expect("it is a URL");
         self.client.get(url).send().await.expect("the store answers")
     }
 

@@ -18,6 +18,7 @@ struct Told {
     codes: Vec<String>,
     outcome: String,
     who: Option<String>,
+    claimed: Option<String>,
     list: Option<String>,
     job: Option<String>,
     file: Option<String>,
@@ -35,6 +36,7 @@ fn told(file: &Path) -> Vec<Told> {
             codes: event["subtype"].as_array().into_iter().flatten().filter_map(|one| text(&one["code"])).collect(),
             outcome: text(&event["outcome"]).expect("an event has an outcome"),
             who: text(&event["agent"][0]["who"]["identifier"]["value"]),
+            claimed: text(&event["agent"][0]["altId"]),
             list: entities.iter().find_map(|entity| text(&entity["what"]["reference"])),
             job: job.and_then(|job| text(&job["what"]["identifier"]["value"])),
             file: job.and_then(|job| text(&job["name"])),
@@ -79,6 +81,7 @@ fn event(codes: &[&str], outcome: &str, who: Option<&str>, list: Option<&str>, j
         codes: codes.iter().map(|code| (*code).to_owned()).collect(),
         outcome: outcome.to_owned(),
         who: who.map(str::to_owned),
+        claimed: None,
         list: list.map(str::to_owned),
         job: job.map(str::to_owned),
         file: None,
@@ -92,7 +95,7 @@ async fn each_step_of_an_export_is_one_event() {
         let (file, mut known) = (trail.file(), 0);
         let change = |settings: &mut Settings| {
             trail.settings(settings);
-            settings.links = links;
+            settings.links = Some(links);
         };
         with_settings(&small_list(), change, |system| async move {
             let (who, list) = (Some("north"), Some("Group/g"));
@@ -141,9 +144,11 @@ async fn each_refusal_is_one_event_that_says_who_it_was_as_far_as_that_is_known(
         |system| async move {
             let impostor = Client::new("north", KeyKind::Es384);
             let stranger = Client::new("stranger", KeyKind::Es384);
-            for (client, who) in [(&impostor, Some("north")), (&stranger, None)] {
+            for (client, claimed) in [(&impostor, Some("north")), (&stranger, None)] {
                 assert_eq!(client.ask(&system, "system/*.read").await.status(), StatusCode::BAD_REQUEST);
-                assert_eq!(since(&file, &mut known), [event(&["token"], "4", who, None, None)]);
+                let refused = event(&["token", "refusal"], "4", None, None, None);
+                let claimed = claimed.map(str::to_owned);
+                assert_eq!(since(&file, &mut known), [Told { claimed, ..refused }]);
             }
             for (path, codes, list) in [
                 ("/Group/g/$export", &["kick-off", "refusal"][..], Some("Group/g")),
@@ -163,7 +168,7 @@ async fn each_refusal_is_one_event_that_says_who_it_was_as_far_as_that_is_known(
                 ("/Group/x/$export", 404, &["kick-off", "refusal"], Some("Group/x"), None),
                 ("/Group/g/$export?_since=yesterday", 400, &["kick-off"], Some("Group/g"), None),
                 ("/Patient/1", 403, &["read", "refusal"], None, None),
-                (&format!("/export/{unknown}"), 404, &["read", "refusal"], None, Some(unknown)),
+                (&format!("/export/{unknown}"), 404, &["poll", "refusal"], None, Some(unknown)),
                 (
                     &format!("/export/{unknown}/Patient/1.1.1.ndjson"),
                     404,
@@ -177,11 +182,34 @@ async fn each_refusal_is_one_event_that_says_who_it_was_as_far_as_that_is_known(
             }
             assert_eq!(system.delete(&format!("/export/{unknown}")).await.status(), StatusCode::NOT_FOUND);
             assert_eq!(since(&file, &mut known), [event(&["delete", "refusal"], "4", who, None, Some(unknown))]);
-            // What everybody may know, and what is simply read, is no event.
-            for path in ["/metadata", "/Group/g", "/Group?_id=g"] {
-                assert_eq!(system.get(path).await.status(), StatusCode::OK);
-            }
+            // What everybody may know is no event.
+            assert_eq!(system.get("/metadata").await.status(), StatusCode::OK);
             assert_eq!(since(&file, &mut known), []);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn each_read_and_search_is_one_event() {
+    let trail = &Trail::new();
+    let (file, mut known) = (trail.file(), 0);
+    with_settings(
+        &small_list(),
+        |settings| trail.settings(settings),
+        |system| async move {
+            trail.north.acts(&system, "system/*.read").await;
+            since(&file, &mut known);
+            for (path, list) in [
+                ("/Group/g", Some("Group/g")),
+                ("/Group/g/_history", Some("Group/g")),
+                ("/Group/g/_history/1", Some("Group/g")),
+                ("/Patient/1", None),
+                ("/Group?_id=g", None),
+            ] {
+                assert_eq!(system.get(path).await.status(), StatusCode::OK, "{path}");
+                assert_eq!(since(&file, &mut known), [event(&["read"], "0", Some("north"), list, None)], "{path}");
+            }
         },
     )
     .await;
@@ -232,7 +260,8 @@ async fn when_the_trail_is_required_nothing_is_done_that_it_does_not_tell_of() {
                 assert_eq!(issue(response).await.0, "transient");
                 assert_eq!(jobs, 0, "no job has begun");
                 assert_eq!(system.get("/Group/not-there").await.status(), StatusCode::SERVICE_UNAVAILABLE);
-                assert_eq!(system.get("/Group/g").await.status(), StatusCode::OK, "what needs no event is answered");
+                assert_eq!(system.get("/Group/g").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+                assert_eq!(system.get("/metadata").await.status(), StatusCode::OK, "what needs no event is answered");
             } else {
                 assert_eq!((response.status(), jobs), (StatusCode::ACCEPTED, 1));
             }

@@ -1,5 +1,6 @@
 //! Access by tokens of other issuers, over real HTTP and with keys fetched over HTTPS.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -7,11 +8,12 @@ use reqwest::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 use shared::access::key_pair::KeyKind;
 use shared::clock::{Clock, SystemClock};
-use shared::settings::{Access, Links, Settings};
+use shared::settings::{Access, Settings};
 
 use super::small_list;
-use crate::harness::clients::{Client, KeyServer, RegisterFile};
-use crate::harness::system::{PUBLIC_BASE, issue, with_settings};
+use crate::harness::clients::{Client, RegisterFile};
+use crate::harness::key_server::KeyServer;
+use crate::harness::system::{PUBLIC_BASE, System, issue, with_settings};
 use crate::oracle::{by_key, reached};
 
 const ISSUER: &str = "https://login.example.org";
@@ -54,18 +56,24 @@ impl Issuer {
     fn settings(&self, register: &RegisterFile, settings: &mut Settings) {
         settings.access = Some(Access::External);
         settings.clients_file = register.path();
-        self.keys.authority().clone_into(&mut settings.authorities_file);
+        self.keys.trusted_by(settings);
         settings.token_url = format!("{ISSUER}/token");
-        settings.links = Links::Gated;
     }
+}
+
+/// Runs a story on a system that believes this issuer.
+async fn with_issuer<F>(issuer: &Issuer, story: impl FnOnce(Arc<System>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let register = issuer.register();
+    with_settings(&small_list(), |settings| issuer.settings(&register, settings), story).await;
 }
 
 #[tokio::test]
 async fn an_export_runs_with_the_token_of_another_issuer() {
     let issuer = &Issuer::new();
-    let register = &issuer.register();
-    let change = |settings: &mut Settings| issuer.settings(register, settings);
-    with_settings(&small_list(), change, |system| async move {
+    with_issuer(issuer, |system| async move {
         let configuration: Value =
             system.get("/.well-known/smart-configuration").await.json().await.expect("it is JSON");
         assert_eq!(configuration["token_endpoint"], format!("{ISSUER}/token"));
@@ -88,9 +96,7 @@ async fn an_export_runs_with_the_token_of_another_issuer() {
 #[tokio::test]
 async fn tokens_that_are_not_believed_are_401_and_clients_that_are_not_registered_403() {
     let issuer = &Issuer::new();
-    let register = &issuer.register();
-    let change = |settings: &mut Settings| issuer.settings(register, settings);
-    with_settings(&small_list(), change, |system| async move {
+    with_issuer(issuer, |system| async move {
         let good = issuer.token("north", "system/*.read");
         let now = SystemClock.now().unix_millis() / 1_000;
         let claims = |field: &str, value: Value| {
@@ -131,23 +137,30 @@ async fn tokens_that_are_not_believed_are_401_and_clients_that_are_not_registere
 }
 
 #[tokio::test]
-async fn an_issuer_that_has_rotated_its_key_is_believed_and_one_that_is_away_is_a_transient_error() {
+async fn an_issuer_that_has_rotated_its_key_is_believed() {
     let issuer = &Issuer::new();
-    let register = &issuer.register();
-    let change = |settings: &mut Settings| issuer.settings(register, settings);
-    with_settings(&small_list(), change, |system| async move {
-        issuer.keys.answer(503, "");
+    with_issuer(issuer, |system| async move {
         system.act_with(Some(&issuer.token("north", "system/*.read")));
-        let response = system.get("/Group/g").await;
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(issue(response).await.0, "transient");
-
-        issuer.keys.publish(&issuer.signer.key.public_set());
         assert_eq!(system.get("/Group/g").await.status(), StatusCode::OK);
         let rotated = Issuer { signer: Client::new(ISSUER, KeyKind::Es384), keys: KeyServer::start(&json!({})) };
         system.act_with(Some(&rotated.token("north", "system/*.read")));
         issuer.keys.publish(&rotated.signer.key.public_set());
         assert_eq!(system.get("/Group/g").await.status(), StatusCode::OK);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_is_a_transient_error() {
+    let issuer = &Issuer::new();
+    with_issuer(issuer, |system| async move {
+        issuer.keys.answer(503, "");
+        system.act_with(Some(&issuer.token("north", "system/*.read")));
+        let response = system.get("/Group/g").await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(issue(response).await.0, "transient");
+        issuer.keys.publish(&issuer.signer.key.public_set());
+        system.becomes("/Group/g", StatusCode::OK).await;
     })
     .await;
 }

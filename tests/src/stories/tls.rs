@@ -9,7 +9,7 @@ use shared::source::postgres::Loader;
 use tokio::time::{sleep, timeout};
 
 use super::small_list;
-use crate::harness::clients::Certificate;
+use crate::harness::certificate::Certificate;
 use crate::harness::namespace;
 use crate::harness::programs::{free_port, program, start_at, variables};
 use crate::harness::store::Store;
