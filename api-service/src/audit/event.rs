@@ -11,6 +11,8 @@ use shared::export::{ClientId, JobId};
 use shared::fhir::{Instant, ResourceId, ResourceType};
 use uuid::Uuid;
 
+use crate::answer::resource;
+
 /// The code system of the types of resources.
 const RESOURCE_TYPES: &str = "http://hl7.org/fhir/resource-types";
 
@@ -124,7 +126,6 @@ impl Event {
             _ => "8",
         };
         let mut event = json!({
-            "resourceType": "AuditEvent",
             "id": Uuid::new_v4().to_string(),
             "type": self.action.kind(),
             "subtype": subtypes,
@@ -146,7 +147,7 @@ impl Event {
         if !entities.is_empty() {
             event["entity"] = json!(entities);
         }
-        event.to_string()
+        resource("AuditEvent", event)
     }
 
     fn agent(&self) -> Value {
