@@ -3,25 +3,25 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use shared::access::Refusal;
+use shared::access::{Permission, Refusal};
+use shared::export::ClientId;
 use shared::fault::Fault;
 use shared::fhir::{Issue, IssueCode, ResourceType};
 use thiserror::Error;
 
+use crate::audit::{self, Refused};
+
 /// Seconds that a client is asked to wait when a part of the system cannot be reached.
-const PAUSE_SECONDS: u32 = 5;
+pub const PAUSE_SECONDS: u32 = 5;
 
 /// Why a request is not answered as asked. Each is an OperationOutcome (Bulk Data, "Response - Error").
 #[derive(Debug, Error)]
 pub enum ApiError {
     /// The URL leads nowhere.
     #[error(
-        "there is nothing at {path}: exports start at $export, Patient/$export, Group/[id]/$export and Group/[id]/$davinci-data-export below the base URL, and metadata says what else there is"
+        "there is nothing at this URL: exports start at $export, Patient/$export, Group/[id]/$export and Group/[id]/$davinci-data-export below the base URL, and metadata says what else there is"
     )]
-    NoRoute {
-        /// The path of the request.
-        path: String,
-    },
+    NoRoute,
     /// The URL is known, the method is not.
     #[error("{method} is not possible here; use {allowed}")]
     MethodNotAllowed {
@@ -86,9 +86,38 @@ pub enum ApiError {
     /// The job has failed; what it says is in the issue.
     #[error("{}", .0.diagnostics)]
     JobFailed(Issue),
-    /// Who calls is not known.
-    #[error("{0}")]
-    Unauthenticated(String),
+    /// Who calls has not said who it is (RFC 6750 §3).
+    #[error("this server asks for an access token; send 'Authorization: Bearer <token>'")]
+    TokenMissing,
+    /// The token says nothing that is believed here (RFC 6750 §3.1).
+    #[error("the access token is not valid: {0}")]
+    TokenInvalid(String),
+    /// Who calls is known, and not registered here.
+    #[error("the client of this token is not registered here; ask who runs this server")]
+    Unregistered(ClientId),
+    /// The token is good for less than is asked for (RFC 6750 §3.1, standards §5.34).
+    #[error("the access token does not allow this for {}; it needs {}", names(.types), scopes(.types, *.needed))]
+    OutOfScope {
+        /// The types that it does not cover.
+        types: Vec<ResourceType>,
+        /// What of them is needed.
+        needed: Permission,
+    },
+    /// The client may see some lists, and this would show others.
+    #[error(
+        "this client may export its own lists and nothing beyond them; start at Group/[id]/$export or Group/[id]/$davinci-data-export"
+    )]
+    ListsOnly,
+    /// The audit trail cannot be written, and nothing may happen without.
+    #[error(
+        "the request cannot be recorded now, and nothing is done that is not; try again in {PAUSE_SECONDS} seconds"
+    )]
+    Unrecorded,
+    /// This server gives out no tokens.
+    #[error(
+        "this server gives out no access tokens; where it asks for them, .well-known/smart-configuration says where they come from"
+    )]
+    IssuesNoTokens,
     /// A part of the system failed.
     #[error("{0}")]
     Fault(#[from] Fault),
@@ -112,15 +141,17 @@ pub enum ApiError {
     NoOperation(String),
     /// Clients need no token, so there is no place to get one.
     #[error(
-        "this server asks for no access token (access is open), so there is no SMART configuration; call it without one"
+        "this server asks for no access token (access is open-to-everybody), so there is no SMART configuration; call it without one"
     )]
-    NoTokens,
+    AsksForNoTokens,
 }
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated(why) => Self::Unauthenticated(why),
+            Refusal::TokenMissing => Self::TokenMissing,
+            Refusal::TokenInvalid(why) => Self::TokenInvalid(why),
+            Refusal::Unregistered(client) => Self::Unregistered(client),
             Refusal::Fault(fault) => Self::Fault(fault),
         }
     }
@@ -130,7 +161,7 @@ impl ApiError {
     fn issue(&self) -> Issue {
         let text = shown(&self.to_string());
         match self {
-            Self::NoRoute { .. } | Self::NoGroup(_) | Self::NoJob | Self::NoFile | Self::NoPage(_) => {
+            Self::NoRoute | Self::NoGroup(_) | Self::NoJob | Self::NoFile | Self::NoPage(_) => {
                 Issue::error(IssueCode::NotFound, text)
             }
             Self::MissingHeaders(missing) => {
@@ -139,9 +170,11 @@ impl ApiError {
             }
             Self::NotAcceptable(_) => Issue::error(IssueCode::NotSupported, text).at("Accept"),
             Self::Throttled { .. } => Issue::error(IssueCode::Throttled, text),
-            Self::NoType(_) | Self::NoResource(_) | Self::NoVersion(_) | Self::NoOperation(_) | Self::NoTokens => {
-                Issue::error(IssueCode::NotFound, text)
-            }
+            Self::NoType(_)
+            | Self::NoResource(_)
+            | Self::NoVersion(_)
+            | Self::NoOperation(_)
+            | Self::AsksForNoTokens => Issue::error(IssueCode::NotFound, text),
             Self::Deleted(_) => Issue::error(IssueCode::Deleted, text),
             Self::NoForm(_) => Issue::error(IssueCode::NotSupported, text),
             Self::MethodNotAllowed { .. } => Issue::error(IssueCode::NotSupported, text),
@@ -153,7 +186,12 @@ impl ApiError {
             Self::TooSlow => Issue::error(IssueCode::Transient, text),
             Self::Encoded(_) => Issue::error(IssueCode::NotSupported, text).at("Content-Encoding"),
             Self::JobFailed(issue) => issue.clone(),
-            Self::Unauthenticated(_) => Issue::error(IssueCode::Login, text),
+            Self::TokenMissing | Self::TokenInvalid(_) => Issue::error(IssueCode::Login, text),
+            Self::Unregistered(_) | Self::OutOfScope { .. } | Self::ListsOnly => {
+                Issue::error(IssueCode::Forbidden, text)
+            }
+            Self::Unrecorded => Issue::error(IssueCode::Transient, text),
+            Self::IssuesNoTokens => Issue::error(IssueCode::NotFound, text),
             // What failed inside is for the operator's log, not for the client.
             Self::Fault(fault) if fault.is_transient() => Issue::error(
                 IssueCode::Transient,
@@ -167,15 +205,15 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NoRoute { .. } | Self::NoGroup(_) | Self::NoJob | Self::NoFile | Self::NoPage(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoRoute | Self::NoGroup(_) | Self::NoJob | Self::NoFile | Self::NoPage(_) => StatusCode::NOT_FOUND,
             Self::MissingHeaders(_) => StatusCode::BAD_REQUEST,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoType(_) | Self::NoResource(_) | Self::NoVersion(_) | Self::NoOperation(_) | Self::NoTokens => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoType(_)
+            | Self::NoResource(_)
+            | Self::NoVersion(_)
+            | Self::NoOperation(_)
+            | Self::AsksForNoTokens => StatusCode::NOT_FOUND,
             Self::Deleted(_) => StatusCode::GONE,
             Self::NoForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -185,7 +223,10 @@ impl ResponseError for ApiError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::JobFailed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::TokenMissing | Self::TokenInvalid(_) => StatusCode::UNAUTHORIZED,
+            Self::Unregistered(_) | Self::OutOfScope { .. } | Self::ListsOnly => StatusCode::FORBIDDEN,
+            Self::Unrecorded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::IssuesNoTokens => StatusCode::NOT_FOUND,
             Self::Fault(fault) if fault.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -201,8 +242,22 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allowed, .. } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
-            Self::Unauthenticated(_) => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            Self::TokenInvalid(_) => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge("error=\"invalid_token\""));
+            }
+            Self::TokenMissing => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge(""));
+            }
+            Self::OutOfScope { types, needed } => {
+                let parameters = format!("error=\"insufficient_scope\", scope=\"{}\"", scopes(types, *needed));
+                headers.insert(header::WWW_AUTHENTICATE, challenge(&parameters));
+            }
+            Self::Unrecorded => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(PAUSE_SECONDS));
+                response.extensions_mut().insert(audit::Unrecorded);
+            }
+            Self::Unregistered(client) => {
+                response.extensions_mut().insert(Refused::Proven(client.clone()));
             }
             Self::Throttled { retry_after_seconds, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
@@ -230,6 +285,22 @@ pub fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// How a client is asked for a token (RFC 6750 §3). What is wrong with one that it sent is in the body, in full.
+fn challenge(parameters: &str) -> HeaderValue {
+    let comma = if parameters.is_empty() { "" } else { ", " };
+    HeaderValue::from_str(&format!("Bearer realm=\"attribution lists\"{comma}{parameters}"))
+        .expect("scopes and error codes are ASCII words")
+}
+
+fn names(types: &[ResourceType]) -> String {
+    types.iter().map(|resource_type| resource_type.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// The scopes that would be enough.
+fn scopes(types: &[ResourceType], needed: Permission) -> String {
+    types.iter().map(|resource_type| format!("system/{resource_type}.{needed}")).collect::<Vec<_>>().join(" ")
 }
 
 /// The types that this server is about, as a sentence lists them.

@@ -3,21 +3,22 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use shared::access::Caller;
+use shared::access::{Caller, Permission};
 use shared::dispatch;
 use shared::export::{Anchor, ExportRequest, JobId, TaskNo, TaskRef};
-use shared::fhir::{Instant, Issue, IssueCode};
+use shared::fhir::{Instant, Issue, IssueCode, ResourceType};
 use shared::jobs::NewJob;
 use tracing::info;
 
 use crate::Api;
+use crate::audit::{self, Action, Event};
 use crate::caller::Known;
 use crate::error::{ApiError, outcome};
 use crate::headers;
-use crate::lists::may_see;
 use crate::parameters::{Context, Pairs, Parameters, of_body, of_query};
 use crate::patients;
 use crate::prefer::Preferences;
+use crate::rights;
 use crate::start::StartPoint;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -61,11 +62,18 @@ async fn answer(
     }
     let now = api.now();
     let context = Context { start, is_post, handling: preferences.handling.unwrap_or_default(), now };
-    let parameters = Parameters::check(&pairs, context)?;
+    let mut parameters = Parameters::check(&pairs, context)?;
+    parameters.selection.types = rights::types_within(&caller, &parameters.selection)?;
+    if parameters.delivery.organized_by_patient {
+        // Each block begins with the Patient that it is about.
+        rights::check_type(&caller, ResourceType::PATIENT, Permission::EXPORT)?;
+    }
     check_jobs(api, &caller).await?;
 
     let export = export_request(api, request, &caller, context, parameters, preferences).await?;
     let job = NewJob { id: JobId::random(), client: caller.client, request: export, created_at: now };
+    let event = audit::event(api, request, Action::KickOff, StatusCode::ACCEPTED);
+    audit::record(api, &[Event { job: Some(job.id), ..event }]).await?;
     record(api, &job, now).await?;
     Ok(accepted(&api.polling_url(job.id), preferences))
 }
@@ -110,12 +118,15 @@ async fn export_request(
     let (source, start) = (&*api.platform.source, context.start);
     let Parameters { mut selection, mut delivery, patients, mut notices } = parameters;
     let (anchor, path) = anchor(request, start)?;
+    rights::check_anchor(caller, &anchor)?;
     let as_of = source.transaction_time().await?;
-    if let Anchor::Group(list) = &anchor
-        && (!may_see(caller, list) || source.list(list, as_of).await?.is_none())
-    {
-        return Err(ApiError::NoGroup(list.to_string()));
-    }
+    let list = match &anchor {
+        Anchor::Group(list) => {
+            let seen = rights::seen_list(api, caller, list, as_of).await?;
+            Some(seen.ok_or_else(|| ApiError::NoGroup(list.to_string()))?)
+        }
+        Anchor::Patient | Anchor::System => None,
+    };
     if let Some(references) = patients {
         let named = patients::named(references, &api.own_bases);
         let known = patients::known(source, &anchor, as_of, &named).await?;
@@ -124,7 +135,8 @@ async fn export_request(
     }
     delivery.separate_status = preferences.separate_export_status;
     let url = request_url(api, &path, request.query_string());
-    Ok(ExportRequest { anchor, operation: start.operation(), url, selection, delivery, notices })
+    let grounds = rights::grounds(caller, list.as_ref());
+    Ok(ExportRequest { anchor, operation: start.operation(), url, grounds, selection, delivery, notices })
 }
 
 /// Where the walk starts, and the path of the kick-off below the base.

@@ -4,6 +4,7 @@
 
 mod accept;
 mod answer;
+mod audit;
 mod bundle;
 mod caller;
 mod definitions;
@@ -15,7 +16,6 @@ mod headers;
 mod kick_off;
 mod limits;
 mod links;
-mod lists;
 mod manifest;
 mod metadata;
 mod pages;
@@ -24,12 +24,15 @@ mod patients;
 mod prefer;
 mod progress;
 mod read;
+mod rights;
 pub mod routes;
 mod search;
 mod smart_configuration;
 mod start;
 mod status;
 mod text;
+mod tls;
+mod token;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -39,6 +42,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
+use rustls::sign::CertifiedKey;
 use shared::access::Authorizer;
 use shared::admin::{self, Readiness, Starting};
 use shared::export::JobId;
@@ -46,11 +50,13 @@ use shared::fault::Fault;
 use shared::fhir::{Instant, OwnBases};
 use shared::metrics::Metrics;
 use shared::platform::{self, Platform};
-use shared::settings::{Links, Settings, WrongSetting};
+use shared::settings::{Access, Links, Settings, WrongSetting};
 use shared::shutdown::Shutdown;
 use shared::telemetry;
+use shared::watched::Watched;
 use url::Url;
 
+use crate::audit::Trail;
 use crate::limits::PollLimit;
 
 /// The program: reads the settings of the process and serves until SIGTERM or SIGINT.
@@ -59,20 +65,29 @@ pub async fn run() -> anyhow::Result<()> {
     telemetry::init(&settings)?;
     let shutdown = Shutdown::on_signals()?;
     let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
-    let access = platform::open_access(&settings)?;
     let (metrics, starting) = (Metrics::new(), Arc::new(Starting::default()));
+    let tls = tls::certificate(&settings, &metrics).await?;
     let admin = admin::serve(admin_listener, metrics.clone(), Arc::clone(&starting) as Arc<dyn Readiness>)?;
     let (admin_handle, admin) = (admin.handle(), tokio::spawn(admin));
 
-    let platform = tokio::select! {
-        platform = platform::connect(&settings, None) => platform?,
+    let connecting = async {
+        // First who may call: a wrong register is told before the queue and the source are waited for.
+        let access = platform::open_access(&settings, &metrics).await?;
+        Ok::<_, WrongSetting>((access, platform::connect(&settings, None).await?))
+    };
+    let (access, platform) = tokio::select! {
+        connected = connecting => connected?,
         () = shutdown.wished() => return Ok(()),
     };
     starting.started(Arc::new(ApiReadiness(platform.clone())));
     // Not before it can answer: a client that cannot connect tries another replica.
     let listener = admin::bind("listen", &settings.listen)?;
-    let api = Api::new(platform, access, metrics, &settings)?.serve(listener)?;
+    let api = Api::new(platform, access, metrics, &settings)?.serve(listener, tls)?;
     tracing::info!(listen = %settings.listen, public = %settings.public_base()?, "serving");
+
+    if settings.access == Some(Access::OpenToEverybody) {
+        tracing::warn!("access is open to everybody: no token is asked for, and every list may be exported");
+    }
 
     let api_handle = api.handle();
     let stopping = async {
@@ -90,6 +105,7 @@ pub async fn run() -> anyhow::Result<()> {
 pub struct Api {
     platform: Platform,
     access: Arc<dyn Authorizer>,
+    trail: Trail,
     metrics: Metrics,
     polls: PollLimit,
     public_base: Url,
@@ -108,7 +124,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API on these ports. Fails when a setting that it needs is wrong.
+    /// An API on these ports. Fails when a setting that it needs is wrong, or its audit trail cannot be written.
     pub fn new(
         platform: Platform,
         access: Arc<dyn Authorizer>,
@@ -116,16 +132,18 @@ impl Api {
         settings: &Settings,
     ) -> Result<Self, WrongSetting> {
         let started_at = platform.clock.now();
+        let trail = Trail::open(settings, metrics.clone())?;
         Ok(Self {
             platform,
             access,
+            trail,
             metrics,
             polls: PollLimit::new(settings.polls_per_minute, settings.poll_burst),
             public_base: settings.public_base()?,
             own_bases: settings.own_bases()?,
             require_headers: settings.require_headers,
             jobs_per_client: settings.jobs_per_client,
-            links: settings.links,
+            links: settings.link_mode(),
             link_lifetime: Duration::from_secs(settings.link_seconds),
             unpublished_due: Duration::from_secs(settings.unpublished_due_seconds),
             published_due: Duration::from_secs(settings.published_due_seconds),
@@ -138,8 +156,9 @@ impl Api {
         })
     }
 
-    /// Serves the API on a bound socket until the server is stopped; stopping finishes the requests under way.
-    pub fn serve(self, listener: TcpListener) -> std::io::Result<Server> {
+    /// Serves the API on a bound socket until the server is stopped; stopping finishes the requests under way. With a
+    /// certificate it speaks TLS.
+    pub fn serve(self, listener: TcpListener, tls: Option<Watched<CertifiedKey>>) -> std::io::Result<Server> {
         let (body_bytes, grace_seconds) = (self.body_bytes, self.grace_seconds);
         let api = web::Data::new(self);
         let server = HttpServer::new(move || {
@@ -151,7 +170,12 @@ impl Api {
                 .wrap(from_fn(routes::measure))
                 .configure(|app| routes::configure(app, api.public_base.path()))
         });
-        Ok(server.disable_signals().shutdown_timeout(grace_seconds).listen(listener)?.run())
+        let server = server.disable_signals().shutdown_timeout(grace_seconds);
+        let server = match tls {
+            Some(certificate) => server.listen_rustls_0_23(listener, tls::server_config(certificate))?,
+            None => server.listen(listener)?,
+        };
+        Ok(server.run())
     }
 
     fn now(&self) -> Instant {

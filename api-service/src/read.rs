@@ -13,6 +13,7 @@ use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
+use shared::access::{Caller, Permission};
 use shared::fault::Fault;
 use shared::fhir::{IssueCode, ResourceId, ResourceKey, ResourceType, Summary};
 use shared::source::Version;
@@ -23,9 +24,9 @@ use crate::bundle::{etag, paging};
 use crate::caller::Known;
 use crate::error::ApiError;
 use crate::headers::handling;
-use crate::lists::may_see;
 use crate::parameters::{Pairs, of_query, refused};
 use crate::prefer::Handling;
+use crate::rights;
 use crate::text;
 
 /// The parameters of a read. `_pretty` is taken and changes nothing: resources are given as they were written.
@@ -40,8 +41,7 @@ pub async fn read(
 ) -> Result<HttpResponse, ApiError> {
     let (resource_type, id) = path.into_inner();
     let key = key(&resource_type, &id, &caller)?;
-    let newest = api.platform.source.versions(&key, None, 1).await?.into_iter().next();
-    let newest = newest.ok_or_else(|| not_there(key.resource_type, key.id.as_str()))?;
+    let newest = newest(&api, &caller.0, &key).await?;
     if newest.to.is_some() {
         return Err(ApiError::Deleted(key.resource_type));
     }
@@ -59,8 +59,13 @@ pub async fn version(
     let key = key(&resource_type, &id, &caller)?;
     let no_version = || ApiError::NoVersion(key.resource_type);
     let number = version_number(&number).ok_or_else(no_version)?;
+    newest(&api, &caller.0, &key).await?;
     let found = api.platform.source.versions(&key, Some(number + 1), 1).await?.into_iter().next();
     let found = found.filter(|version| version.number == number).ok_or_else(no_version)?;
+    // It may have been about somebody else then.
+    if !rights::may_read(&api, &caller.0, &found).await? {
+        return Err(no_version());
+    }
     answer(&api, &request, &found)
 }
 
@@ -70,14 +75,23 @@ fn version_number(text: &str) -> Option<u64> {
     (number.to_string() == text).then_some(u64::from(number))
 }
 
-/// The key that a URL names, when the caller may ask for it.
+/// The newest version of a resource, when there is one that the caller may read.
+async fn newest(api: &Api, caller: &Caller, key: &ResourceKey) -> Result<Version, ApiError> {
+    let newest = api.platform.source.versions(key, None, 1).await?.into_iter().next();
+    let newest = newest.ok_or_else(|| not_there(key.resource_type, key.id.as_str()))?;
+    if rights::may_read(api, caller, &newest).await? {
+        Ok(newest)
+    } else {
+        Err(not_there(key.resource_type, key.id.as_str()))
+    }
+}
+
+/// The key that a URL names, when the caller may ask for its type.
 fn key(resource_type: &str, id: &str, Known(caller): &Known) -> Result<ResourceKey, ApiError> {
     let known = resource_type.parse::<ResourceType>().ok().filter(|known| known.is_attribution());
     let known = known.ok_or_else(|| ApiError::NoType(resource_type.to_owned()))?;
+    rights::check_type(caller, known, Permission::READ)?;
     let parsed: ResourceId = id.parse().map_err(|_| not_there(known, id))?;
-    if known == ResourceType::GROUP && !may_see(caller, &parsed) {
-        return Err(not_there(known, id));
-    }
     Ok(ResourceKey::new(known, parsed))
 }
 

@@ -3,73 +3,132 @@
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
-use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
+use shared::settings::OWN_TOKEN_PATH;
 
+use crate::audit;
+pub use crate::audit::Action;
+use crate::caller::guard;
 use crate::error::ApiError;
 use crate::start::StartPoint;
-use crate::{Api, definitions, files, kick_off, metadata, read, search, smart_configuration, status};
+use crate::{Api, definitions, files, kick_off, metadata, read, search, smart_configuration, status, token};
 
 /// The folder of the polling locations below the base.
 pub const JOBS: &str = "export";
 
-/// Puts the routes below the path of the public base.
-pub fn configure(app: &mut web::ServiceConfig, base: &str) {
-    let base = base.trim_end_matches('/');
-    let path = |rest: &str| format!("{base}/{rest}");
-    for start in StartPoint::ALL {
-        app.service(
-            web::resource(path(start.route()))
-                .app_data(start)
-                .get(kick_off::by_query)
-                .post(kick_off::by_body)
-                .default_service(only("GET, POST")),
-        );
-    }
-    app.service(
-        web::resource(path(&format!("{JOBS}/{{job}}")))
-            .get(status::poll)
-            .delete(status::delete)
-            .default_service(only("GET, DELETE")),
-    )
-    .service(
-        web::resource(path(&format!("{JOBS}/{{job}}/{{file:.*}}")))
-            .get(files::download)
-            .route(web::head().to(files::download))
-            .default_service(only("GET, HEAD")),
-    )
-    .configure(|app| discovery(app, &path))
-    .default_service(web::to(no_route));
+/// A resource of this service.
+pub struct Row {
+    /// Its path below the base.
+    pub path: &'static str,
+    /// The methods that it has, as `Allow` lists them. `OPTIONS` is answered everywhere.
+    pub methods: &'static str,
+    /// What it asks of whoever asks.
+    pub protection: Protection,
+    routes: fn(Resource) -> Resource,
 }
 
-/// The routes by which a client finds out what there is. `{type}/{id}` fits much, so it comes last.
-fn discovery(app: &mut web::ServiceConfig, path: &impl Fn(&str) -> String) {
-    app.service(readable(&path("metadata"), || web::route().to(metadata::capabilities)))
-        .service(readable(&path(".well-known/smart-configuration"), || {
-            web::route().to(smart_configuration::configuration)
-        }))
-        .service(readable(&path("OperationDefinition"), || web::route().to(definitions::all)))
-        .service(readable(&path("OperationDefinition/{id}"), || web::route().to(definitions::one)))
-        .service(readable(&path("Group"), || web::route().to(search::by_query)))
-        .service(web::resource(path("Group/_search")).post(search::by_form).default_service(only("POST")))
-        .service(readable(&path("{type}/{id}"), || web::route().to(read::read)))
-        .service(readable(&path("{type}/{id}/_history"), || web::route().to(read::history::history)))
-        .service(readable(&path("{type}/{id}/_history/{version}"), || web::route().to(read::version)));
+/// What a resource asks of whoever asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing: it says how to ask for the others.
+    None,
+    /// Nothing but what is in the request; what comes of it goes into the audit trail.
+    TokenEndpoint,
+    /// A token, or whatever else the authorizer goes by; the action goes into the audit trail.
+    Token(Action),
+}
+
+/// All resources. `{type}/{id}` fits much, so it comes last.
+pub const TABLE: [Row; 16] = [
+    start(StartPoint::System, |at| kick_off(at, StartPoint::System)),
+    start(StartPoint::Patients, |at| kick_off(at, StartPoint::Patients)),
+    start(StartPoint::Group, |at| kick_off(at, StartPoint::Group)),
+    start(StartPoint::Attribution, |at| kick_off(at, StartPoint::Attribution)),
+    Row {
+        path: "export/{job}",
+        methods: "GET, DELETE",
+        protection: Protection::Token(Action::Poll),
+        routes: |at| at.get(status::poll).delete(status::delete),
+    },
+    Row {
+        path: "export/{job}/{file:.*}",
+        methods: "GET, HEAD",
+        protection: Protection::Token(Action::Download),
+        routes: |at| readable(at, || web::route().to(files::download)),
+    },
+    Row {
+        path: OWN_TOKEN_PATH,
+        methods: "POST",
+        protection: Protection::TokenEndpoint,
+        routes: |at| at.post(token::issue),
+    },
+    public("metadata", |at| readable(at, || web::route().to(metadata::capabilities))),
+    public(".well-known/smart-configuration", |at| {
+        readable(at, || web::route().to(smart_configuration::configuration))
+    }),
+    public("OperationDefinition", |at| readable(at, || web::route().to(definitions::all))),
+    public("OperationDefinition/{id}", |at| readable(at, || web::route().to(definitions::one))),
+    guarded("Group", |at| readable(at, || web::route().to(search::by_query))),
+    Row {
+        path: "Group/_search",
+        methods: "POST",
+        protection: Protection::Token(Action::Read),
+        routes: |at| at.post(search::by_form),
+    },
+    guarded("{type}/{id}", |at| readable(at, || web::route().to(read::read))),
+    guarded("{type}/{id}/_history", |at| readable(at, || web::route().to(read::history::history))),
+    guarded("{type}/{id}/_history/{version}", |at| readable(at, || web::route().to(read::version))),
+];
+
+const fn start(start: StartPoint, routes: fn(Resource) -> Resource) -> Row {
+    Row { path: start.route(), methods: "GET, POST", protection: Protection::Token(Action::KickOff), routes }
+}
+
+const fn public(path: &'static str, routes: fn(Resource) -> Resource) -> Row {
+    Row { path, methods: "GET, HEAD", protection: Protection::None, routes }
+}
+
+const fn guarded(path: &'static str, routes: fn(Resource) -> Resource) -> Row {
+    Row { path, methods: "GET, HEAD", protection: Protection::Token(Action::Read), routes }
+}
+
+fn kick_off(at: Resource, start: StartPoint) -> Resource {
+    at.app_data(start).get(kick_off::by_query).post(kick_off::by_body)
 }
 
 /// A resource that is got, with a body or without.
-fn readable(path: &str, route: impl Fn() -> actix_web::Route) -> actix_web::Resource {
-    let (get, head) = (route().method(Method::GET), route().method(Method::HEAD));
-    web::resource(path).route(get).route(head).default_service(only("GET, HEAD"))
+fn readable(at: Resource, route: impl Fn() -> Route) -> Resource {
+    at.route(route().method(Method::GET)).route(route().method(Method::HEAD))
+}
+
+/// Puts the routes below the path of the public base.
+pub fn configure(app: &mut web::ServiceConfig, base: &str) {
+    let base = base.trim_end_matches('/');
+    for row in TABLE {
+        let at = (row.routes)(web::resource(format!("{base}/{}", row.path))).default_service(only(row.methods));
+        match row.protection {
+            Protection::None => app.service(at),
+            Protection::TokenEndpoint => {
+                app.service(at.wrap(from_fn(|request, next| audit::told(Action::Token, request, next))))
+            }
+            // The last that is wrapped is the first that sees a request, and the last that sees its answer.
+            Protection::Token(action) => app.service(
+                at.wrap(from_fn(guard)).wrap(from_fn(move |request, next| audit::told(action, request, next))),
+            ),
+        };
+    }
+    app.default_service(web::to(no_route));
 }
 
 /// Answers `OPTIONS` with the methods that a resource has, and refuses every other that it has not.
-fn only(methods: &'static str) -> actix_web::Route {
+fn only(methods: &'static str) -> Route {
     web::to(move |request: HttpRequest| std::future::ready(not_allowed(&request, methods)))
 }
 
-async fn no_route(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NoRoute { path: request.path().to_owned() })
+async fn no_route() -> Result<HttpResponse, ApiError> {
+    // The path may name somebody.
+    Err(ApiError::NoRoute)
 }
 
 fn not_allowed(request: &HttpRequest, allowed: &'static str) -> Result<HttpResponse, ApiError> {
@@ -87,10 +146,13 @@ pub async fn measure(
     let began = std::time::Instant::now();
     let api = request.app_data::<web::Data<Api>>().cloned();
     let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
-    let response = next.call(request).await?;
+    let response = next.call(request).await;
     if let Some(api) = api {
+        // A request that does not come to its end has an error and no answer yet.
+        let status =
+            response.as_ref().map_or_else(|error| error.as_response_error().status_code(), ServiceResponse::status);
         let seconds = began.elapsed().as_secs_f64();
-        api.metrics.request_seconds.with_label_values(&[route.as_str(), response.status().as_str()]).observe(seconds);
+        api.metrics.request_seconds.with_label_values(&[route.as_str(), status.as_str()]).observe(seconds);
     }
-    Ok(response)
+    response
 }

@@ -9,9 +9,8 @@
 mod asked;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use shared::access::Caller;
-use shared::fhir::{ResourceId, Summary};
-use shared::source::Version;
+use shared::access::{Caller, Permission};
+use shared::fhir::{ResourceType, Summary};
 use url::form_urlencoded;
 
 use self::asked::Asked;
@@ -22,8 +21,8 @@ use crate::bundle::paging::link;
 use crate::caller::Known;
 use crate::error::ApiError;
 use crate::headers::handling;
-use crate::lists::may_see;
 use crate::parameters::{Pairs, of_query};
+use crate::rights;
 use crate::text;
 
 /// How many lists are looked at in one go when they are only counted.
@@ -55,6 +54,7 @@ pub async fn by_form(
 }
 
 async fn find(api: &Api, request: &HttpRequest, Known(caller): &Known, pairs: Pairs) -> Result<HttpResponse, ApiError> {
+    rights::check_type(caller, ResourceType::GROUP, Permission::SEARCH)?;
     let media_type = media_type(request, &pairs)?;
     let asked = Asked::of(pairs, handling(request))?;
     let bundle = match asked.summary {
@@ -68,7 +68,7 @@ async fn find(api: &Api, request: &HttpRequest, Known(caller): &Known, pairs: Pa
 async fn page(api: &Api, caller: &Caller, asked: &Asked) -> Result<Bundle, ApiError> {
     let address = address(api);
     let size = asked.count as usize;
-    let mut found = visible(api, caller, asked, asked.after.as_ref(), asked.count + 1).await?;
+    let mut found = rights::find_lists(api, caller, &asked.query, asked.after.as_ref(), asked.count + 1).await?;
     let goes_on = found.len() > size;
     found.truncate(size);
 
@@ -90,7 +90,7 @@ async fn page(api: &Api, caller: &Caller, asked: &Asked) -> Result<Bundle, ApiEr
 async fn count(api: &Api, caller: &Caller, asked: &Asked) -> Result<Bundle, ApiError> {
     let (mut total, mut after) = (0, None);
     loop {
-        let run = visible(api, caller, asked, after.as_ref(), RUN).await?;
+        let run = rights::find_lists(api, caller, &asked.query, after.as_ref(), RUN).await?;
         total += run.len() as u64;
         if run.len() < RUN as usize {
             break;
@@ -100,31 +100,6 @@ async fn count(api: &Api, caller: &Caller, asked: &Asked) -> Result<Bundle, ApiE
     let mut bundle = Bundle::searchset(link(&address(api), asked.shown()));
     bundle.total = Some(total);
     Ok(bundle)
-}
-
-/// The first lists behind `after` that are found and that the caller may see: at most `limit`, fewer only at the end.
-async fn visible(
-    api: &Api,
-    caller: &Caller,
-    asked: &Asked,
-    after: Option<&ResourceId>,
-    limit: u32,
-) -> Result<Vec<Version>, ApiError> {
-    let mut lists = Vec::new();
-    let mut after = after.cloned();
-    loop {
-        let wanted = limit - u32::try_from(lists.len()).unwrap_or(limit);
-        if wanted == 0 {
-            return Ok(lists);
-        }
-        let found = api.platform.source.find_lists(&asked.query, after.as_ref(), wanted).await?;
-        let is_end = found.len() < wanted as usize;
-        after = found.last().map(|list| list.resource.key.id.clone());
-        lists.extend(found.into_iter().filter(|list| may_see(caller, &list.resource.key.id)));
-        if is_end {
-            return Ok(lists);
-        }
-    }
 }
 
 fn address(api: &Api) -> String {

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
+use shared::access::assertion::ALGORITHMS;
 use shared::fhir::ResourceType;
 use url::Url;
 
@@ -11,7 +12,7 @@ use crate::error::ApiError;
 /// `GET [base]/.well-known/smart-configuration`: JSON, whatever `Accept` says. A server that asks for no token has none:
 /// a client that believed in an endpoint that is not there would fail.
 pub async fn configuration(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
-    let token_endpoint = api.token_endpoint.as_ref().ok_or(ApiError::NoTokens)?;
+    let token_endpoint = api.token_endpoint.as_ref().ok_or(ApiError::AsksForNoTokens)?;
     Ok(HttpResponse::Ok().content_type("application/json").body(document(token_endpoint).to_string()))
 }
 
@@ -19,7 +20,7 @@ fn document(token_endpoint: &Url) -> Value {
     json!({
         "token_endpoint": token_endpoint.as_str(),
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-        "token_endpoint_auth_signing_alg_values_supported": ["RS384", "ES384"],
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS.map(|algorithm| format!("{algorithm:?}")),
         "grant_types_supported": ["client_credentials"],
         "scopes_supported": scopes(),
         "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],

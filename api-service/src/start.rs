@@ -22,7 +22,7 @@ impl StartPoint {
     pub const ALL: [Self; 4] = [Self::System, Self::Patients, Self::Group, Self::Attribution];
 
     /// The route below the base; `list` is the id of a Group.
-    pub fn route(self) -> &'static str {
+    pub const fn route(self) -> &'static str {
         match self {
             Self::System => "$export",
             Self::Patients => "Patient/$export",

@@ -3,19 +3,22 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use shared::access::Permission;
 use shared::export::{Anchor, Failure, Job, JobState};
 use shared::fhir::{Issue, IssueCode};
 use shared::settings::Links;
 use tracing::info;
 
 use crate::Api;
+use crate::audit::{self, Action, Event};
 use crate::caller::Known;
 use crate::error::{ApiError, outcome};
 use crate::headers;
-use crate::links::linked;
+use crate::links::{linked, name_of};
 use crate::manifest::{Contents, manifest};
 use crate::pages::{self, Page};
 use crate::progress;
+use crate::rights;
 
 const EXPORT_STATUS: HeaderName = HeaderName::from_static("x-export-status");
 
@@ -29,6 +32,7 @@ pub async fn poll(
     caller: Known,
 ) -> Result<HttpResponse, ApiError> {
     let job = find(&api, &job, &caller).await?;
+    rights::check_scope(&caller.0, &job.request.selection.written_types(), Permission::EXPORT)?;
     let page = if job.request.delivery.partial_manifests { pages::number(request.query_string())? } else { 1 };
     // Each task makes one page at most, and the account of the members makes one more.
     let counted = page.min(job.progress.tasks as usize + 1);
@@ -38,17 +42,28 @@ pub async fn poll(
     })?;
     headers::takes_json(&request)?;
     match job.state {
-        JobState::Accepted | JobState::Running => in_progress(&api, &job, page).await,
-        JobState::Completed => completed(&api, &job, page).await,
+        JobState::Accepted | JobState::Running => in_progress(&api, &request, &job, page).await,
+        JobState::Completed => completed(&api, &request, &job, page).await,
         JobState::Failed => failed(job),
         JobState::Cancelled => Err(ApiError::NoJob),
     }
 }
 
 /// `DELETE [polling location]`: 202 the first time, whatever the job was doing; 404 from then on (standards §1.3).
-pub async fn delete(api: web::Data<Api>, job: web::Path<String>, caller: Known) -> Result<HttpResponse, ApiError> {
-    let job = find(&api, &job, &caller).await?;
+pub async fn delete(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    job: web::Path<String>,
+    caller: Known,
+) -> Result<HttpResponse, ApiError> {
+    // Whoever began a job may end it, whatever else they may still do.
+    let job = own(&api, &job, &caller).await?;
+    if job.state == JobState::Cancelled {
+        return Err(ApiError::NoJob);
+    }
     let now = api.now();
+    let event = audit::event_of_job(&api, &request, &job, Action::Delete, StatusCode::ACCEPTED);
+    audit::record(&api, &[event]).await?;
     if !api.platform.jobs.cancel(job.id, now, now + api.cancelled_lifetime).await? {
         return Err(ApiError::NoJob);
     }
@@ -62,11 +77,17 @@ pub async fn delete(api: web::Data<Api>, job: web::Path<String>, caller: Known) 
 
 /// The caller's own job of this name; somebody else's is as unknown as one that never was (standards §5.36), and so is one
 /// that has expired, whether or not it is removed yet: its files may go at any moment.
-pub async fn find(api: &Api, job: &str, Known(caller): &Known) -> Result<Job, ApiError> {
+pub async fn find(api: &Api, job: &str, caller: &Known) -> Result<Job, ApiError> {
+    let job = own(api, job, caller).await?;
+    if rights::may_see_job(&caller.0, &job) { Ok(job) } else { Err(ApiError::NoJob) }
+}
+
+/// The same, of a list that is not the caller's any more, too.
+async fn own(api: &Api, job: &str, Known(caller): &Known) -> Result<Job, ApiError> {
     let id = job.parse().map_err(|_| ApiError::NoJob)?;
     let job = api.platform.jobs.job(id).await?.ok_or(ApiError::NoJob)?;
-    let is_expired = job.expires_at.is_some_and(|expires| expires <= api.now());
-    if job.client == caller.client && !is_expired { Ok(job) } else { Err(ApiError::NoJob) }
+    let is_there = job.expires_at.is_none_or(|expires| api.now() < expires);
+    if job.client == caller.client && is_there { Ok(job) } else { Err(ApiError::NoJob) }
 }
 
 /// Begins an answer about a job in this state. The state is the status of the answer, or, with
@@ -80,7 +101,7 @@ fn about(job: &Job, state: StatusCode) -> HttpResponseBuilder {
     answer
 }
 
-async fn in_progress(api: &Api, job: &Job, number: usize) -> Result<HttpResponse, ApiError> {
+async fn in_progress(api: &Api, request: &HttpRequest, job: &Job, number: usize) -> Result<HttpResponse, ApiError> {
     let mut answer = about(job, StatusCode::ACCEPTED);
     answer
         .insert_header(("X-Progress", progress::text(job)))
@@ -88,13 +109,13 @@ async fn in_progress(api: &Api, job: &Job, number: usize) -> Result<HttpResponse
     if job.request.delivery.partial_manifests {
         let written = api.platform.jobs.written(job.id).await?;
         if let Some(page) = pages::of_running(written, number) {
-            return with_manifest(api, job, page, answer).await;
+            return with_manifest(api, request, job, page, answer).await;
         }
     }
     Ok(answer.finish())
 }
 
-async fn completed(api: &Api, job: &Job, number: usize) -> Result<HttpResponse, ApiError> {
+async fn completed(api: &Api, request: &HttpRequest, job: &Job, number: usize) -> Result<HttpResponse, ApiError> {
     let has_account = matches!(job.request.anchor, Anchor::Group(_));
     let written = api.platform.jobs.written(job.id).await?;
     let page = if job.request.delivery.partial_manifests {
@@ -102,18 +123,20 @@ async fn completed(api: &Api, job: &Job, number: usize) -> Result<HttpResponse, 
     } else {
         pages::whole(written, has_account)
     };
-    with_manifest(api, job, page, about(job, StatusCode::OK)).await
+    with_manifest(api, request, job, page, about(job, StatusCode::OK)).await
 }
 
 /// Ends an answer with the manifest of this page. It expires with its files, or with the first of its links; a later poll
 /// has new ones.
 async fn with_manifest(
     api: &Api,
+    request: &HttpRequest,
     job: &Job,
     page: Page,
     mut answer: HttpResponseBuilder,
 ) -> Result<HttpResponse, ApiError> {
     let (links, links_end) = linked(api, job.id, page.outputs).await?;
+    let files: Vec<String> = links.iter().map(|given| name_of(&given.output.key)).collect();
     let next = page.next.map(|number| format!("{}?page={number}", api.polling_url(job.id)));
     let contents = Contents { links, next, account: page.account };
     let body = manifest(job, api.base(), contents, api.links == Links::Gated);
@@ -122,7 +145,15 @@ async fn with_manifest(
     }
     // Signed links are keys: they are not to lie about in caches, which would also take `Expires` as leave to keep them.
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(answer.content_type("application/json").body(body))
+    let answer = answer.content_type("application/json").body(body);
+
+    let event = |action| audit::event_of_job(api, request, job, action, answer.status());
+    let mut events = vec![event(Action::Manifest)];
+    if api.links == Links::Signed {
+        events.extend(files.into_iter().map(|file| Event { file: Some(file), ..event(Action::Link) }));
+    }
+    audit::record(api, &events).await?;
+    Ok(answer)
 }
 
 fn failed(job: Job) -> Result<HttpResponse, ApiError> {

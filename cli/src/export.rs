@@ -7,14 +7,16 @@ use anyhow::{Context, anyhow, bail};
 use futures_util::StreamExt;
 use indicatif::ProgressBar;
 use reqwest::header::{CONTENT_LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
-use tokio::fs::{self, File};
+use tokio::fs::{self, OpenOptions};
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::time::sleep;
 
-use crate::arguments::ExportArguments;
+use crate::arguments::{AccessArguments, ExportArguments};
 use crate::progress;
+use crate::tokens::Tokens;
 
 /// The longest that a poll waits, whatever `Retry-After` says.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -45,6 +47,8 @@ pub struct Downloaded {
 
 #[derive(Deserialize)]
 struct Manifest {
+    #[serde(default, rename = "requiresAccessToken")]
+    requires_access_token: bool,
     output: Vec<Item>,
     #[serde(default)]
     deleted: Vec<Item>,
@@ -61,17 +65,17 @@ struct Item {
 
 /// Exports a list and downloads its files into a folder.
 pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
-    let client =
-        Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_mins(1)).build()?;
+    let client = client(&arguments.access, Policy::default()).await?;
     let mut query = Vec::new();
     query.extend(arguments.types.as_ref().map(|types| ("_type", types)));
     query.extend(arguments.since.as_ref().map(|since| ("_since", since)));
     let server = arguments.server.trim_end_matches('/');
+    let mut tokens = Tokens::of(&client, server, &arguments.access).await?;
     let kick_off = format!("{server}/Group/{}/$davinci-data-export", arguments.list);
 
     let request =
         client.get(&kick_off).query(&query).header("Accept", "application/fhir+json").header("Prefer", "respond-async");
-    let response = request.send().await.with_context(|| format!("cannot reach {server}"))?;
+    let response = tokens.authorize(request).await?.send().await.with_context(|| format!("cannot reach {server}"))?;
     if response.status() != StatusCode::ACCEPTED {
         return Err(refused("the kick-off", response).await);
     }
@@ -79,16 +83,29 @@ pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
     let polling = location.ok_or_else(|| anyhow!("the server's 202 has no Content-Location"))?.to_owned();
 
     let bar = progress::percent("exporting");
-    let manifest = poll(&client, &polling, &bar).await?;
+    let manifest = poll(&client, &mut tokens, &polling, &bar).await?;
     bar.finish_and_clear();
-    let files = download(&client, manifest, &arguments.out).await?;
+    let files = download(&client, &mut tokens, manifest, &arguments.out).await?;
     Ok(Exported { kick_off, polling, files })
 }
 
-async fn poll(client: &Client, polling: &str, bar: &ProgressBar) -> anyhow::Result<Manifest> {
+/// What requests are made with. Redirects that are followed leave the token behind when they lead to another server.
+pub async fn client(access: &AccessArguments, redirects: Policy) -> anyhow::Result<Client> {
+    let builder = Client::builder().redirect(redirects);
+    let mut builder = builder.connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_mins(1));
+    if let Some(file) = &access.authorities {
+        let reading = || format!("cannot read {}", file.display());
+        let pem = fs::read(file).await.with_context(reading)?;
+        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&pem).with_context(reading)?);
+    }
+    Ok(builder.build()?)
+}
+
+async fn poll(client: &Client, tokens: &mut Tokens, polling: &str, bar: &ProgressBar) -> anyhow::Result<Manifest> {
     let mut quick = (0..QUICK_POLLS).map(|_| Duration::from_millis(100));
     loop {
-        let response = client.get(polling).header("Accept", "application/json").send().await?;
+        let request = client.get(polling).header("Accept", "application/json");
+        let response = tokens.authorize(request).await?.send().await?;
         let asked = pause(&response);
         match response.status() {
             StatusCode::OK => return response.json().await.context("the manifest cannot be read"),
@@ -113,7 +130,12 @@ fn pause(response: &Response) -> Duration {
     Duration::from_secs(seconds.unwrap_or(1)).min(LONGEST_PAUSE)
 }
 
-async fn download(client: &Client, manifest: Manifest, out: &Path) -> anyhow::Result<Vec<Downloaded>> {
+async fn download(
+    client: &Client,
+    tokens: &mut Tokens,
+    manifest: Manifest,
+    out: &Path,
+) -> anyhow::Result<Vec<Downloaded>> {
     fs::create_dir_all(out).await.with_context(|| format!("cannot make the folder {}", out.display()))?;
     let mut files: Vec<Downloaded> = Vec::new();
     let items = manifest.output.into_iter().chain(manifest.deleted).chain(manifest.error);
@@ -123,22 +145,31 @@ async fn download(client: &Client, manifest: Manifest, out: &Path) -> anyhow::Re
             bail!("the manifest names a type that is no resource type");
         }
         let path = out.join(format!("{type}.{number:05}.ndjson"));
-        fetch(client, &url, &path, &r#type).await?;
+        let mut request = client.get(&url).header("Accept", "application/fhir+ndjson");
+        // A link that needs no token must not be sent one: it may lead to somebody else's server.
+        if manifest.requires_access_token {
+            request = tokens.authorize(request).await?;
+        }
+        fetch(request, &path, &r#type).await?;
         files.push(Downloaded { path, url, lines: count });
     }
     Ok(files)
 }
 
-async fn fetch(client: &Client, url: &str, path: &Path, what: &str) -> anyhow::Result<()> {
-    let response = client.get(url).header("Accept", "application/fhir+ndjson").send().await?;
+async fn fetch(request: RequestBuilder, path: &Path, what: &str) -> anyhow::Result<()> {
+    // The URL of a link is a key, and errors are written down.
+    let response = request.send().await.map_err(reqwest::Error::without_url)?;
     if response.status() != StatusCode::OK {
         return Err(refused("a download", response).await);
     }
     let bar = progress::bytes("downloading", response.content_length().unwrap_or(0));
     let writing = || format!("cannot write {}", path.display());
-    let mut file = BufWriter::new(File::create(path).await.with_context(writing)?);
+    // It is about people: nobody else on this machine is to read it.
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).await;
+    let mut file = BufWriter::new(file.with_context(writing)?);
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(reqwest::Error::without_url);
         let chunk = chunk.with_context(|| format!("the download of a {what} file broke off"))?;
         file.write_all(&chunk).await.with_context(writing)?;
         bar.inc(chunk.len() as u64);

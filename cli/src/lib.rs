@@ -1,10 +1,13 @@
-//! The command `atr`: the trial (`up`), the loader (`load`), the generator (`generate`) and a client (`export`).
+//! The command `atr`: the trial (`up`), the loader (`load`), the generator (`generate`), a client (`export`) and the
+//! register of clients (`client`).
 
 mod arguments;
+mod client;
 mod export;
 pub mod generate;
 mod load;
 mod progress;
+mod tokens;
 mod trial_folder;
 mod up;
 
@@ -23,6 +26,7 @@ pub async fn run() -> ExitCode {
         Command::Load(arguments) => load::load(arguments).await,
         Command::Generate(arguments) => generate_data(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Export(arguments) => export::export(&arguments).await.map(|_| ExitCode::SUCCESS),
+        Command::Client(command) => client::client(command).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("atr: {error:#}");

@@ -7,19 +7,20 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use api_service::Api;
 use devstore::{Devstore, Storage};
 use export_worker::Worker;
+use shared::access::open::Open;
 use shared::clock::SystemClock;
 use shared::jobs::memory::MemoryJobs;
 use shared::metrics::Metrics;
 use shared::platform::{self, Platform};
 use shared::queue::memory::MemoryQueue;
-use shared::settings::{Access, Settings};
+use shared::settings::Settings;
 use shared::shutdown::Shutdown;
 
-use crate::arguments::{ExportArguments, UpArguments};
+use crate::arguments::{AccessArguments, ExportArguments, UpArguments};
 use crate::export::{Exported, export};
 use crate::{generate, generated, trial_folder};
 
@@ -30,6 +31,11 @@ const SECRET_KEY: &str = "trial-secret";
 
 /// Starts the system, exports a list, and serves until Ctrl-C.
 pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
+    if arguments.listen.is_some_and(|listen| !listen.ip().is_loopback()) && !arguments.open_to_everybody {
+        bail!(
+            "the trial asks nobody who they are; to let other machines export all that it holds, add --open-to-everybody"
+        );
+    }
     let data = arguments.data.clone().unwrap_or_else(trial_folder::by_default);
     trial_folder::take(&data)?;
     let listener = listen(arguments.listen)?;
@@ -48,7 +54,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         public_url: base.clone(),
         source_url,
         outputs_url: format!("s3://{BUCKET}?endpoint={endpoint}&path_style=true"),
-        access: Some(Access::Open),
+        audit: "none".to_owned(),
         log: "warn".to_owned(),
         ..Settings::default()
     };
@@ -75,8 +81,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     };
     // From here on a signal stops the parts in good order; before, it ends the process as usual.
     let (shutdown, metrics) = (Shutdown::on_signals()?, Metrics::new());
-    let server =
-        Api::new(platform.clone(), platform::open_access(&settings)?, metrics.clone(), &settings)?.serve(listener)?;
+    let server = Api::new(platform.clone(), Arc::new(Open), metrics.clone(), &settings)?.serve(listener, None)?;
     let api = server.handle();
     let serving = tokio::spawn(server);
     let working = tokio::spawn(Worker::new(platform, metrics, &settings)?.run(shutdown.clone()));
@@ -84,7 +89,14 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
 
     let out = data.join("download");
     trial_folder::empty(&out)?;
-    let wish = ExportArguments { server: base, list, out: out.clone(), types: None, since: None };
+    let wish = ExportArguments {
+        server: base,
+        list,
+        out: out.clone(),
+        types: None,
+        since: None,
+        access: AccessArguments::default(),
+    };
     let exported = tokio::select! {
         exported = export(&wish) => exported.map(Some),
         () = shutdown.wished() => Ok(None),

@@ -16,8 +16,9 @@ use shared::fhir::{
 use shared::source::{Listed, Stored};
 
 use crate::execute::{Frame, TaskError};
-use crate::listed::{account_for, missing, read};
+use crate::listed::{account_for, read};
 use crate::parts::Parts;
+use crate::problems::missing;
 use crate::select::verdict;
 
 /// What belongs to a patient besides the Patient.

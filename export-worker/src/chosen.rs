@@ -7,11 +7,12 @@ use bytes::Bytes;
 use shared::export::Written;
 use shared::fhir::{Instant, Member, ResourceId, ResourceKey, Target};
 
-use crate::closure::{Closure, Elsewhere, Referrer, unresolvable};
+use crate::closure::{Closure, Elsewhere, Referrer};
 use crate::execute::{Frame, TaskError};
 use crate::group::{self, GroupLine};
 use crate::list::head;
 use crate::parts::Parts;
+use crate::problems::unresolvable;
 use crate::select::verdict;
 
 /// Writes the chosen patients of a list.

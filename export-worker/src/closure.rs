@@ -11,17 +11,15 @@
 use std::collections::{HashMap, HashSet};
 
 use shared::export::Anchor;
-use shared::fhir::{
-    Attribution, Issue, IssueCode, Reference, ResourceId, ResourceKey, ResourceType, Target, Unresolvable, json,
-    references,
-};
+use shared::fhir::{Attribution, Issue, Reference, ResourceId, ResourceKey, ResourceType, Target, json, references};
 use shared::jobs::Digest;
 use shared::source::Stored;
 
 use crate::blocks::in_blocks;
 use crate::execute::{Frame, TaskError};
-use crate::listed::{account_for, missing, nested_list};
+use crate::listed::account_for;
 use crate::parts::Parts;
+use crate::problems::{missing, nested_list, unreadable, unresolvable};
 use crate::select::verdict;
 
 /// What other tasks of the job write, so that the walk leaves it to them.
@@ -107,15 +105,7 @@ impl<'a> Closure<'a> {
         let text = std::str::from_utf8(&stored.resource.body).map_err(|error| error.to_string());
         match text.and_then(|text| references(key.resource_type, text).map_err(|error| json::reason(&error))) {
             Ok(found) => found.iter().for_each(|(path, reference)| self.want(path, reference, *joined)),
-            Err(reason) => {
-                let anchor = &self.frame.request.anchor;
-                let text =
-                    format!("{anchor}: the references of {key} cannot be read, so they are not followed: {reason}");
-                self.problem(
-                    &format!("unreadable {key}"),
-                    Issue::warning(IssueCode::Structure, text).at(key.resource_type.name()),
-                );
-            }
+            Err(reason) => self.problem(&format!("unreadable {key}"), unreadable(self.frame, key, &reason)),
         }
     }
 
@@ -303,16 +293,5 @@ impl<'a> Closure<'a> {
         let digests: Vec<Digest> = things.iter().map(|(digest, _)| *digest).collect();
         let mine = self.frame.worker.platform.jobs.claim(self.frame.task, &digests).await?;
         Ok(things.into_iter().zip(mine).filter_map(|((_, thing), mine)| mine.then_some(thing)).collect())
-    }
-}
-
-/// The line for a reference that leads to no resource of this server (standards §5.9 to §5.13).
-pub fn unresolvable(frame: &Frame<'_>, path: &str, target: &str, why: Unresolvable) -> Issue {
-    let text = format!("{}: {path} -> {target}: {why}", frame.request.anchor);
-    match why {
-        // Somebody else's resource is no loss of this server's.
-        Unresolvable::Foreign => Issue::information(IssueCode::NotSupported, text),
-        Unresolvable::Logical => Issue::warning(IssueCode::NotSupported, text),
-        Unresolvable::Urn | Unresolvable::Empty | Unresolvable::Malformed => Issue::warning(IssueCode::Value, text),
     }
 }

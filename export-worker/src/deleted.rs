@@ -73,6 +73,8 @@ async fn told<'a>(frame: &Frame<'_>, since: Instant, page: &'a [Deleted]) -> Res
     let listed: HashSet<ResourceKey> = if keys.is_empty() {
         HashSet::new()
     } else {
+        // Whom the list named when it was somebody else's is not for this client to know.
+        let since = frame.request.grounds.held_since.map_or(since, |held_since| since.max(held_since));
         frame.worker.platform.source.listed_between(list, since, frame.as_of, &keys).await?
     };
     let known = |keys: &[ResourceKey]| keys.is_empty() || keys.iter().any(|key| listed.contains(key));

@@ -20,6 +20,7 @@ mod listed;
 mod notices;
 mod parts;
 mod plan;
+mod problems;
 mod scan;
 mod select;
 

@@ -4,10 +4,11 @@ use shared::export::Written;
 use shared::fhir::{Issue, IssueCode, Member, ResourceId, ResourceKey, ResourceType, Target, json};
 use shared::source::ListHead;
 
-use crate::closure::{Closure, Elsewhere, Referrer, unresolvable};
+use crate::closure::{Closure, Elsewhere, Referrer};
 use crate::execute::{Frame, TaskError};
 use crate::group::{self, GroupLine};
 use crate::parts::Parts;
+use crate::problems::{contained, unresolvable};
 use crate::select::verdict;
 
 /// Writes the Group, reports the members that name nobody, and follows what its head refers to (T1, T5, T7).
@@ -96,9 +97,7 @@ async fn examine(
             Ok(Target::Local(key)) if reference.is_absolute() => absolute.push((way.path(), key)),
             Ok(Target::Local(_)) => {}
             Ok(Target::Contained) => {
-                let text =
-                    format!("{anchor}: {place} -> {}: it is contained in the Group and stays there", reference.text());
-                parts.problem(&Issue::information(IssueCode::Informational, text).at(element)).await?;
+                parts.problem(&contained(frame, &place, reference.text()).at(element)).await?;
             }
             Err(why) => {
                 let issue = unresolvable(frame, &place, reference.text(), why).at(element);

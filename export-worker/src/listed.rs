@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use shared::export::{Slice, Tally, Written};
-use shared::fhir::{Attribution, Issue, IssueCode, ResourceId, ResourceKey, ResourceType};
+use shared::fhir::{Attribution, ResourceId, ResourceKey, ResourceType};
 use shared::source::{Listed, Stored};
 
 use crate::blocks::in_blocks;
 use crate::closure::{Closure, Elsewhere, Referrer};
 use crate::execute::{Frame, TaskError};
 use crate::parts::Parts;
+use crate::problems::{missing, nested_list};
 use crate::select::{LeftOut, verdict};
 
 /// Writes a slice of a list.
@@ -110,16 +111,4 @@ pub fn account_for(tally: &mut Tally, verdict: Option<Result<(), LeftOut>>) {
         Some(Ok(())) => tally.written += 1,
         Some(Err(left_out)) => *tally.left_out.entry(left_out.name().to_owned()).or_default() += 1,
     }
-}
-
-/// The line for a resource that is not there: which list, which path, which target (standards §5.14).
-pub fn missing(frame: &Frame<'_>, path: &str, target: &ResourceKey) -> Issue {
-    let text = format!("{}: {path} -> {target}: there is no such resource as of {}", frame.request.anchor, frame.as_of);
-    Issue::warning(IssueCode::NotFound, text).at(path)
-}
-
-/// The line for a list inside a list. The profile has only Patients as entities; a list is exported by its own id.
-pub fn nested_list(frame: &Frame<'_>, path: &str, target: &ResourceKey) -> Issue {
-    let text = format!("{}: {path} -> {target}: another Group is not exported with this one", frame.request.anchor);
-    Issue::information(IssueCode::NotSupported, text).at(path)
 }

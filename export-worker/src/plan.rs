@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shared::export::{Anchor, ExportRequest, Slice, TaskKind, TaskRef};
+use shared::export::{Anchor, ExportRequest, Grounds, Slice, TaskKind, TaskRef};
 use shared::fhir::{Instant, ResourceId, ResourceType};
 use shared::jobs::Plan;
 use tracing::info;
@@ -15,6 +15,9 @@ use crate::scan::IN_COMPARTMENTS;
 /// stored whole, with its transaction time, and the first one that is stored wins.
 pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Result<(), TaskError> {
     let transaction_time = worker.platform.source.transaction_time().await?;
+    if let Anchor::Group(list) = &request.anchor {
+        check_list(worker, list, &request.grounds, transaction_time).await?;
+    }
     let mut tasks = match (&request.anchor, &request.selection.patients) {
         (Anchor::Group(list), None) => of_list(worker, list, transaction_time).await?,
         (Anchor::Group(_), Some(_)) => vec![TaskKind::Chosen],
@@ -36,13 +39,25 @@ pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Re
     Ok(())
 }
 
+/// Checks that the list is there still, and the client's: between the kick-off and now it may have changed hands.
+async fn check_list(worker: &Worker, list: &ResourceId, grounds: &Grounds, as_of: Instant) -> Result<(), TaskError> {
+    let Some(head) = worker.platform.source.list(list, as_of).await? else {
+        return Err(TaskError::GiveUp(format!("the attribution list Group/{list} is no longer there")));
+    };
+    let identifiers = head.identifiers();
+    let is_the_clients =
+        grounds.identifiers.is_empty() || grounds.identifiers.iter().any(|own| identifiers.contains(own));
+    if is_the_clients {
+        return Ok(());
+    }
+    let reason =
+        format!("the identifiers of the attribution list Group/{list} have changed since the kick-off; start again");
+    Err(TaskError::GiveUp(reason))
+}
+
 /// The Group, then what it names.
 async fn of_list(worker: &Worker, list: &ResourceId, as_of: Instant) -> Result<Vec<TaskKind>, TaskError> {
-    let source = &worker.platform.source;
-    if source.list(list, as_of).await?.is_none() {
-        return Err(TaskError::GiveUp(format!("the attribution list Group/{list} is no longer there")));
-    }
-    let slices = source.cut(list, as_of, worker.limits.slice_ids).await?;
+    let slices = worker.platform.source.cut(list, as_of, worker.limits.slice_ids).await?;
     Ok(std::iter::once(TaskKind::List).chain(slices.into_iter().map(TaskKind::Listed)).collect())
 }
 

@@ -9,6 +9,6 @@ mod task;
 
 pub use job::{ClientId, Failure, Job, JobState, Progress};
 pub use output::{Output, OutputKey, OutputKind, Written};
-pub use request::{Anchor, Delivery, Encoding, ExportRequest, Operation, Selection};
+pub use request::{Anchor, Delivery, Encoding, ExportRequest, Grounds, Operation, Selection};
 pub use tally::Tally;
 pub use task::{Attempt, JobId, NotAJobId, Slice, TaskKind, TaskMessage, TaskNo, TaskRef};

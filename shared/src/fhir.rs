@@ -8,6 +8,7 @@ pub mod compartment;
 pub mod edit;
 mod elements;
 mod id;
+mod identifier;
 mod instant;
 pub mod json;
 mod outcome;
@@ -19,6 +20,7 @@ mod summary;
 
 pub use elements::{Elements, UnknownElement};
 pub use id::{IllegalId, ResourceId, ResourceKey};
+pub use identifier::{Identifier, NotAnIdentifier};
 pub use instant::{Instant, NotAnInstant};
 pub use outcome::{Issue, IssueCode, Severity};
 pub use reference::{OwnBases, Reference, Target, Unresolvable};

@@ -13,6 +13,12 @@ pub struct Metrics {
     pub kick_offs: IntCounterVec,
     /// Seconds that the API took to answer.
     pub request_seconds: HistogramVec,
+    /// Requests for access tokens by what came of them.
+    pub tokens: IntCounterVec,
+    /// Whether a file that is read again when it changes holds something that is not in force.
+    pub reload_failing: IntGaugeVec,
+    /// Events of the audit trail.
+    pub audit_events: IntCounterVec,
     /// Links that were signed.
     pub links: IntCounter,
     /// Jobs that came to an end.
@@ -66,6 +72,21 @@ impl Metrics {
                 "Seconds from request to answer by route; a slow poll points at the job store.",
                 &["route", "status"],
                 &[0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0],
+            ),
+            tokens: counter(
+                "atr_tokens_total",
+                "Requests for access tokens by outcome: issued, unavailable, or the error; errors that rise mean that somebody's key, clock or scope is wrong, and the audit trail says whose.",
+                &["outcome"],
+            ),
+            reload_failing: gauge(
+                "atr_reload_failing",
+                "1 when the register of clients or the certificate on the disk cannot be used, so that what it said before is still in force; the log says why.",
+                &["file"],
+            ),
+            audit_events: counter(
+                "atr_audit_events_total",
+                "Events of the audit trail by outcome: recorded; late, which may still be written; lost. There should be none but the first.",
+                &["outcome"],
             ),
             links: plain("atr_links_signed_total", "Links to files that were signed for clients."),
             jobs_ended: counter(

@@ -5,21 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::Authorizer;
+use crate::access::clients::Clients;
+use crate::access::external::External;
+use crate::access::key_cache::{HttpKeys, KeyCache};
 use crate::access::open::Open;
+use crate::access::smart::Smart;
+use crate::access::tokens::redis::RedisTokens;
 use crate::clock::{Clock, SystemClock};
 use crate::fault::Fault;
 use crate::fhir::ResourceId;
 use crate::jobs::JobStore;
-use crate::jobs::redis::{RedisJobs, RedisSettings};
+use crate::jobs::redis::RedisJobs;
+use crate::metrics::Metrics;
 use crate::outputs::OutputStore;
 use crate::outputs::s3::{Credentials, S3Address, S3Outputs, S3Settings};
 use crate::queue::TaskQueue;
 use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
+use crate::redis_connection::{RedisConnection, RedisSettings};
 use crate::settings::{Access, Settings, WrongSetting};
 use crate::source::ResourceSource;
 use crate::source::files::BadLine;
 use crate::source::folder::FolderSource;
 use crate::source::postgres::{PostgresSettings, PostgresSource};
+use crate::watched::{Files, Watched};
 
 /// How often a service that starts tries again to reach its job store.
 const RETRY: Duration = Duration::from_secs(1);
@@ -49,16 +57,72 @@ pub async fn connect(settings: &Settings, keys: Option<(&str, &str)>) -> Result<
         tracing::warn!("left out {bad}");
     }
     let outputs = open_outputs(settings, keys).await?;
-    let jobs = open_jobs(settings).await?;
+    let jobs = Arc::new(RedisJobs::new(open_redis(settings).await?));
     Ok(Platform { jobs, queue, source: source.source, outputs, clock: Arc::new(SystemClock) })
 }
 
-/// Who may call the API. Nobody has chosen to let everybody in who has not said so.
-pub fn open_access(settings: &Settings) -> Result<Arc<dyn Authorizer>, WrongSetting> {
+/// Who may call the API. There is no default: to let everybody in has to be said. With `smart`, waits for Redis.
+pub async fn open_access(settings: &Settings, metrics: &Metrics) -> Result<Arc<dyn Authorizer>, WrongSetting> {
+    let clock = Arc::new(SystemClock);
     match settings.access {
-        Some(Access::Open) => Ok(Arc::new(Open)),
-        None => Err(WrongSetting::of("access", "it is not set; `open` lets in everybody who can reach the API")),
+        Some(Access::OpenToEverybody) => Ok(Arc::new(Open)),
+        Some(Access::Smart) => {
+            let (clients, keys) = (open_clients(settings, metrics).await?, open_keys(settings, clock.clone()).await?);
+            // A token endpoint may have a name for the outside besides the one below the base.
+            let mut endpoints = vec![settings.own_token_endpoint()?.to_string()];
+            endpoints.extend(settings.token_endpoint()?.map(String::from));
+            endpoints.dedup();
+            let tokens = Arc::new(RedisTokens::new(open_redis(settings).await?));
+            Ok(Arc::new(Smart::new(clients, keys, tokens, clock, endpoints)))
+        }
+        Some(Access::External) => {
+            let (clients, keys) = (open_clients(settings, metrics).await?, open_keys(settings, clock.clone()).await?);
+            Ok(Arc::new(External::new(
+                clients,
+                keys,
+                clock,
+                settings.public_base()?.as_str().trim_end_matches('/').to_owned(),
+            )))
+        }
+        None => Err(WrongSetting::of(
+            "access",
+            "it is not set; choose smart, external, or open-to-everybody, which lets in whoever can reach the API",
+        )),
     }
+}
+
+async fn open_clients(settings: &Settings, metrics: &Metrics) -> Result<Watched<Clients>, WrongSetting> {
+    let name = "clients_file";
+    let file = &settings.clients_file;
+    if file.as_os_str().is_empty() {
+        return Err(WrongSetting::of(name, "it is not set; `atr client add` makes one"));
+    }
+    let read = |contents: &[Vec<u8>]| {
+        let text = std::str::from_utf8(&contents[0]).map_err(|_| "it is not UTF-8 text".to_owned())?;
+        Clients::read(text).map_err(|error| error.to_string())
+    };
+    let files = Files {
+        paths: vec![file.clone()],
+        every: Duration::from_secs(settings.reload_seconds),
+        failing: metrics.reload_failing.with_label_values(&["clients"]),
+    };
+    let clients = Watched::files(files, read).await.map_err(|why| WrongSetting::of(name, why))?;
+    let (own, of_issuers) = clients.now().counts();
+    tracing::info!(own, of_issuers, "the register of clients is read");
+    Ok(clients)
+}
+
+async fn open_keys(settings: &Settings, clock: Arc<dyn Clock>) -> Result<KeyCache, WrongSetting> {
+    let file = &settings.authorities_file;
+    let mut authorities = None;
+    if !file.as_os_str().is_empty() {
+        let unreadable = |error| format!("{} cannot be read: {error}", file.display());
+        let read = tokio::fs::read(file).await;
+        authorities = Some(read.map_err(|error| WrongSetting::of("authorities_file", unreadable(error)))?);
+    }
+    let source = HttpKeys::new(Duration::from_secs(settings.fetch_keys_seconds), authorities.as_deref());
+    let source = source.map_err(|fault| WrongSetting::of("authorities_file", fault))?;
+    Ok(KeyCache::new(Arc::new(source), clock))
 }
 
 /// The scheme of a setting that must have one, without its colon.
@@ -78,7 +142,8 @@ fn refuse(name: &str, scheme: &str, takes: &str) -> WrongSetting {
     WrongSetting::of(name, format!("it takes {takes}"))
 }
 
-async fn open_jobs(settings: &Settings) -> Result<Arc<dyn JobStore>, WrongSetting> {
+/// The way to the server of the job store, once it is there.
+async fn open_redis(settings: &Settings) -> Result<RedisConnection, WrongSetting> {
     let name = "jobs_url";
     let scheme = scheme(name, &settings.jobs_url, "redis://127.0.0.1:6379")?;
     if !matches!(scheme, "redis" | "rediss") {
@@ -88,8 +153,8 @@ async fn open_jobs(settings: &Settings) -> Result<Arc<dyn JobStore>, WrongSettin
     let timeouts = RedisSettings { command_timeout: call, connect_timeout: call };
     let mut said = false;
     loop {
-        match RedisJobs::connect(&settings.jobs_url, &settings.namespace, timeouts).await {
-            Ok(jobs) => return Ok(Arc::new(jobs)),
+        match RedisConnection::connect(&settings.jobs_url, &settings.namespace, timeouts).await {
+            Ok(link) => return Ok(link),
             Err(fault) if fault.is_transient() => {
                 if !said {
                     tracing::warn!(%fault, "waiting for the job store");

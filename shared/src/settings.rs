@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use thiserror::Error;
-use url::Url;
+use url::{Host, Url};
+
+/// Where this server's own token endpoint is, below the FHIR base.
+pub const OWN_TOKEN_PATH: &str = "auth/token";
 
 /// The settings of both services; each uses the part that it needs.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,10 +36,29 @@ pub struct Settings {
     pub outputs_url: String,
     /// `ATR_NAMESPACE`: prefixes keys, queues and objects, so that several systems share one set of servers.
     pub namespace: String,
-    /// `ATR_LINKS`: how clients download.
-    pub links: Links,
+    /// `ATR_LINKS`: how clients download; gated if not said where tokens are asked for, signed where they are not.
+    pub links: Option<Links>,
     /// `ATR_ACCESS`: who may call.
     pub access: Option<Access>,
+    /// `ATR_TOKEN_URL`: where clients get access tokens, as discovery tells them: the issuer's endpoint, or another name of
+    /// this server's own.
+    pub token_url: String,
+    /// `ATR_CLIENTS_FILE`: the register of clients and their rights (`access/clients.rs`); read again when it changes.
+    pub clients_file: PathBuf,
+    /// `ATR_RELOAD_SECONDS`: how often the register of clients and the certificate are looked at for changes.
+    pub reload_seconds: u64,
+    /// `ATR_FETCH_KEYS_SECONDS`: how long fetching the public keys of a client or an issuer may take.
+    pub fetch_keys_seconds: u64,
+    /// `ATR_AUTHORITIES_FILE`: certificates (PEM) that are trusted beside those of the system when keys are fetched.
+    pub authorities_file: PathBuf,
+    /// `ATR_TLS_CERTIFICATE_FILE`: the certificate of the API with its chain (PEM); without one it speaks plain HTTP.
+    pub tls_certificate_file: PathBuf,
+    /// `ATR_TLS_KEY_FILE`: the private key of that certificate (PEM).
+    pub tls_key_file: PathBuf,
+    /// `ATR_AUDIT`: where the audit trail goes: `stdout`, `file:PATH`, or `none`.
+    pub audit: String,
+    /// `ATR_AUDIT_REQUIRED`: whether a request fails whose event cannot be recorded; else the loss is logged and counted.
+    pub audit_required: bool,
     /// `ATR_REQUIRE_HEADERS`: whether a kick-off must have `Prefer: respond-async` and an `Accept` that admits FHIR as JSON.
     pub require_headers: bool,
     /// `ATR_JOBS_PER_CLIENT`: how many living jobs a client may have; a kick-off beyond that is answered with 429.
@@ -45,8 +67,6 @@ pub struct Settings {
     pub polls_per_minute: u32,
     /// `ATR_POLL_BURST`: how many polls of a job may come at once, before `ATR_POLLS_PER_MINUTE` holds.
     pub poll_burst: u32,
-    /// `ATR_TOKEN_URL`: where clients get access tokens, as discovery tells them; empty when none are asked for.
-    pub token_url: String,
     /// `ATR_LINK_SECONDS`: how long a signed link in a manifest is good for; each poll signs new ones.
     pub link_seconds: u64,
     /// `ATR_RETENTION_SECONDS`: how long the files of a completed job, and the record of a failed one, are kept.
@@ -75,7 +95,7 @@ pub struct Settings {
     pub janitor_seconds: u64,
     /// `ATR_SOURCE_CONNECTIONS`: how many connections a process opens to the source.
     pub source_connections: usize,
-    /// `ATR_CALL_SECONDS`: how long one call of Redis, RabbitMQ or PostgreSQL may take.
+    /// `ATR_CALL_SECONDS`: how long one call of Redis, RabbitMQ or PostgreSQL, or a write to the audit trail, may take.
     pub call_seconds: u64,
     /// `ATR_UPLOAD_SECONDS`: how long the upload of one part may take.
     pub upload_seconds: u64,
@@ -101,10 +121,25 @@ pub enum Links {
 
 /// Who may call the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Access {
-    /// Everybody who can reach it: for a laptop, or behind a gateway that checks.
-    Open,
+    /// Registered clients, with tokens that this server gives them (SMART Backend Services).
+    Smart,
+    /// Registered clients, with tokens of other issuers.
+    External,
+    /// Everybody who can reach it may export everything: for a laptop.
+    OpenToEverybody,
+}
+
+/// Where the audit trail goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditStream {
+    /// To standard output, on which nothing else is written; logs go to standard error.
+    Stdout,
+    /// To the end of this file, which may be moved away at any time.
+    File(PathBuf),
+    /// Nowhere.
+    None,
 }
 
 /// How logs are written.
@@ -129,13 +164,21 @@ impl Default for Settings {
             source_url: String::new(),
             outputs_url: String::new(),
             namespace: "atr".to_owned(),
-            links: Links::Signed,
+            links: None,
             access: None,
+            token_url: String::new(),
+            clients_file: PathBuf::new(),
+            reload_seconds: 5,
+            fetch_keys_seconds: 5,
+            authorities_file: PathBuf::new(),
+            tls_certificate_file: PathBuf::new(),
+            tls_key_file: PathBuf::new(),
+            audit: "stdout".to_owned(),
+            audit_required: false,
             require_headers: true,
             jobs_per_client: 20,
             polls_per_minute: 60,
             poll_burst: 20,
-            token_url: String::new(),
             link_seconds: 3_600,
             retention_seconds: 86_400,
             slice_ids: 50_000,
@@ -222,6 +265,8 @@ impl Settings {
             ("upload_seconds", self.upload_seconds),
             ("body_bytes", self.body_bytes as u64),
             ("grace_seconds", self.grace_seconds),
+            ("reload_seconds", self.reload_seconds),
+            ("fetch_keys_seconds", self.fetch_keys_seconds),
         ];
         for (name, value) in at_least_one {
             if value == 0 {
@@ -236,14 +281,90 @@ impl Settings {
         {
             return Err(WrongSetting::of("namespace", "it is made of letters, digits, '-' and '_'"));
         }
+        self.check_access()?;
+        self.audit_stream()?;
+        self.tls_files()?;
         self.token_endpoint()?;
         self.public_base().map(|_| ())
     }
 
+    /// Whether callers need an access token.
+    #[must_use]
+    pub fn asks_for_tokens(&self) -> bool {
+        matches!(self.access, Some(Access::Smart | Access::External))
+    }
+
+    /// How clients download. Where tokens are asked for, ATR has files ask for them too (standards §5.1).
+    #[must_use]
+    pub fn link_mode(&self) -> Links {
+        self.links.unwrap_or(if self.asks_for_tokens() { Links::Gated } else { Links::Signed })
+    }
+
+    /// Tokens go with every request: whoever hears one may use it.
+    fn check_access(&self) -> Result<(), WrongSetting> {
+        if !self.asks_for_tokens() {
+            return Ok(());
+        }
+        if self.public_url.is_empty() {
+            let what = "it is not set; with access tokens it must be, as clients see it";
+            return Err(WrongSetting::of("public_url", what));
+        }
+        let base = self.public_base()?;
+        for (name, url) in [("public_url", Some(base)), ("token_url", self.token_endpoint()?)] {
+            if url.is_some_and(|url| is_overheard(&url)) {
+                return Err(WrongSetting::of(name, "it must be https://…: access tokens are not sent in the clear"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The certificate of the API and its key; `None` when it speaks plain HTTP.
+    pub fn tls_files(&self) -> Result<Option<[PathBuf; 2]>, WrongSetting> {
+        let (certificate, key) = (&self.tls_certificate_file, &self.tls_key_file);
+        match (certificate.as_os_str().is_empty(), key.as_os_str().is_empty()) {
+            (true, true) => Ok(None),
+            (false, false) => Ok(Some([certificate.clone(), key.clone()])),
+            (true, false) => Err(WrongSetting::of("tls_certificate_file", "it is not set, and ATR_TLS_KEY_FILE is")),
+            (false, true) => Err(WrongSetting::of("tls_key_file", "it is not set, and ATR_TLS_CERTIFICATE_FILE is")),
+        }
+    }
+
+    /// Where the audit trail goes.
+    pub fn audit_stream(&self) -> Result<AuditStream, WrongSetting> {
+        match self.audit.as_str() {
+            "stdout" => Ok(AuditStream::Stdout),
+            "none" if self.audit_required => {
+                Err(WrongSetting::of("audit", "it is none, and ATR_AUDIT_REQUIRED asks for one"))
+            }
+            "none" => Ok(AuditStream::None),
+            other => match other.strip_prefix("file:").filter(|path| !path.is_empty()) {
+                Some(path) => Ok(AuditStream::File(PathBuf::from(path))),
+                None => Err(WrongSetting::of("audit", "it must be stdout, file:PATH, or none")),
+            },
+        }
+    }
+
+    /// This server's own token endpoint.
+    pub fn own_token_endpoint(&self) -> Result<Url, WrongSetting> {
+        let base = self.public_base()?;
+        let text = format!("{}/{OWN_TOKEN_PATH}", base.as_str().trim_end_matches('/'));
+        Url::parse(&text).map_err(|error| WrongSetting::of("public_url", error))
+    }
+
     /// Where clients get access tokens; `None` when none are asked for.
+    ///
+    /// This server's own endpoint lies below its base, and may have another name from outside.
     pub fn token_endpoint(&self) -> Result<Option<Url>, WrongSetting> {
-        if self.token_url.is_empty() {
-            return Ok(None);
+        match self.access {
+            Some(Access::Smart) if self.token_url.is_empty() => {
+                return self.own_token_endpoint().map(Some);
+            }
+            Some(Access::External) if self.token_url.is_empty() => {
+                let what = "it is not set; with access = external it tells clients where their tokens come from";
+                return Err(WrongSetting::of("token_url", what));
+            }
+            _ if self.token_url.is_empty() => return Ok(None),
+            _ => {}
         }
         let url = Url::parse(&self.token_url).map_err(|error| WrongSetting::of("token_url", error))?;
         if !matches!(url.scheme(), "http" | "https") || url.fragment().is_some() {
@@ -273,6 +394,18 @@ impl Settings {
     }
 }
 
+/// Whether what is sent there can be read on the way: it is neither https nor this machine.
+#[must_use]
+pub fn is_overheard(url: &Url) -> bool {
+    let is_this_machine = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() != "https" && !is_this_machine
+}
+
 /// One line that names the setting. The values themselves may be secrets and are left out.
 fn describe(error: &ConfigError) -> String {
     let name_of = |key: &str| format!("ATR_{}", key.to_uppercase());
@@ -280,9 +413,13 @@ fn describe(error: &ConfigError) -> String {
         ConfigError::At { key: Some(key), .. } | ConfigError::Type { key: Some(key), .. } => {
             let choices = [
                 ("links", "signed or gated"),
-                ("access", "open"),
+                (
+                    "access",
+                    "smart (this server gives out tokens), external (other issuers do), or open-to-everybody: no token, every list for whoever can reach it",
+                ),
                 ("log_format", "text or json"),
                 ("require_headers", "true or false"),
+                ("audit_required", "true or false"),
             ];
             let choice = choices.iter().find(|(name, _)| name == key);
             let what = choice.map_or("a whole number, not negative", |(_, words)| words);
@@ -322,13 +459,16 @@ mod tests {
             ("ATR_LISTEN", "0.0.0.0:80"),
             ("ATR_PERMITS", "7"),
             ("ATR_LINKS", "gated"),
-            ("ATR_ACCESS", "open"),
+            ("ATR_ACCESS", "open-to-everybody"),
             ("ATR_REQUIRE_HEADERS", "false"),
             ("ATR_QUEUE_URL", "amqp://u:0123@h"),
             ("ATR_PUBLIC_URL", "https://api.example.org/r4/"),
         ])
         .expect("they are valid");
-        assert_eq!((settings.permits, settings.links, settings.access), (7, Links::Gated, Some(Access::Open)));
+        assert_eq!(
+            (settings.permits, settings.links, settings.access),
+            (7, Some(Links::Gated), Some(Access::OpenToEverybody))
+        );
         assert!(!settings.require_headers);
         assert_eq!(settings.queue_url, "amqp://u:0123@h");
         assert_eq!(settings.public_base().map(String::from), Ok("https://api.example.org/r4".to_owned()));
@@ -352,12 +492,54 @@ mod tests {
             ("ATR_LINKS", "loose", "signed or gated"),
             ("ATR_WINDOW", "1.5", "whole number"),
             ("ATR_ACCESS", "yes", "ATR_ACCESS"),
+            ("ATR_ACCESS", "open", "open-to-everybody"),
+            ("ATR_AUDIT", "syslog", "ATR_AUDIT"),
+            ("ATR_AUDIT", "file:", "ATR_AUDIT"),
+            ("ATR_AUDIT_REQUIRED", "perhaps", "true or false"),
+            ("ATR_TLS_KEY_FILE", "key.pem", "ATR_TLS_CERTIFICATE_FILE"),
+            ("ATR_TLS_CERTIFICATE_FILE", "cert.pem", "ATR_TLS_KEY_FILE"),
             ("ATR_REQUIRE_HEADERS", "perhaps", "true or false"),
             ("ATR_POLL_BURST", "0", "ATR_POLL_BURST"),
         ] {
             let line = read(&[(name, value)]).expect_err(name);
             assert!(line.contains(part) && !line.contains('\n'), "{line}");
         }
+    }
+
+    #[test]
+    fn tokens_are_asked_for_only_where_nobody_can_hear_them() {
+        let token_endpoint = |public: &str| {
+            let settings = read(&[("ATR_ACCESS", "smart"), ("ATR_PUBLIC_URL", public)])?;
+            let url = settings.token_endpoint().map_err(|error| error.to_string())?;
+            Ok::<_, String>(url.map(String::from).unwrap_or_default())
+        };
+        let own = "https://api.example.org/r4/auth/token".to_owned();
+        assert_eq!(token_endpoint("https://api.example.org/r4/"), Ok(own));
+        assert_eq!(token_endpoint("http://127.0.0.1:80/fhir"), Ok("http://127.0.0.1/fhir/auth/token".to_owned()));
+        for public in ["", "http://api.example.org/r4", "http://localhost.example.org/r4", "http://10.0.0.1/fhir"] {
+            let problem = token_endpoint(public).expect_err(public);
+            assert!(problem.contains("ATR_PUBLIC_URL"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn with_tokens_of_others_clients_are_told_where_to_get_them_over_https() {
+        let external = |token_url: &str| {
+            let settings =
+                [("ATR_ACCESS", "external"), ("ATR_PUBLIC_URL", "https://a.org/r4"), ("ATR_TOKEN_URL", token_url)];
+            read(&settings).map(|settings| settings.link_mode())
+        };
+        assert_eq!(external("https://login.example.org/token"), Ok(Links::Gated), "as the files of ATR are");
+        for token_url in ["", "http://login.example.org/token"] {
+            let problem = external(token_url).expect_err(token_url);
+            assert!(problem.contains("ATR_TOKEN_URL"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn an_audit_trail_that_is_required_has_to_go_somewhere() {
+        let lost = read(&[("ATR_AUDIT", "none"), ("ATR_AUDIT_REQUIRED", "true")]);
+        assert!(lost.is_err_and(|problem| problem.contains("ATR_AUDIT")));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::export::Slice;
 use crate::fault::Fault;
 use crate::fhir::search::Query;
-use crate::fhir::{Attribution, Instant, Resource, ResourceId, ResourceKey, ResourceType};
+use crate::fhir::{Attribution, Identifier, Instant, Resource, ResourceId, ResourceKey, ResourceType};
 
 /// The head of an attribution list: the Group without its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,15 @@ pub struct ListHead {
     pub after: Bytes,
     /// How many members there are.
     pub members: u64,
+}
+
+impl ListHead {
+    /// The identifiers of the list.
+    #[must_use]
+    pub fn identifiers(&self) -> Vec<Identifier> {
+        let group = [&self.before[..], &self.after[..]].concat();
+        Identifier::all_of(&String::from_utf8_lossy(&group))
+    }
 }
 
 /// A resource as the source holds it.
@@ -165,6 +174,10 @@ pub trait ResourceSource: Send + Sync + 'static {
     /// The attribution lists that a search for Groups finds now, in the byte order of their ids, without their members: at
     /// most `limit` (1 or more) of those behind `after`. Fewer only at the end.
     async fn find_lists(&self, query: &Query, after: Option<&ResourceId>, limit: u32) -> Result<Vec<Version>, Fault>;
+
+    /// The attribution lists of which one of `patients` is a member now, by a reference to a Patient of this server: each
+    /// once, in the byte order of their ids, without their members.
+    async fn lists_of(&self, patients: &[ResourceId]) -> Result<Vec<Version>, Fault>;
 
     /// Succeeds when the source can be asked.
     async fn ready(&self) -> Result<(), Fault>;

@@ -4,3 +4,4 @@ mod jobs;
 mod outputs;
 mod queue;
 mod source;
+mod tokens;

@@ -1,7 +1,10 @@
 //! What tests stand on: the addresses of the servers and a name that nobody else uses.
 
+pub mod certificate;
+pub mod clients;
 pub mod errors;
 pub mod faulty;
+pub mod key_server;
 pub mod memory_outputs;
 pub mod programs;
 pub mod proxy;

@@ -1,16 +1,21 @@
 //! Stories: what a client sees, over real HTTP, on real servers.
 
+mod access;
 mod answers;
+mod audit;
 mod bad_input;
 mod content;
 mod discovery;
 mod files;
 mod golden;
+mod issuers;
 mod levels;
 mod lifecycle;
 mod processes;
+mod rights;
 mod selection;
 mod since;
+mod tls;
 
 /// A Patient with a number whose digits tell whether somebody has parsed it.
 fn patient(id: &str) -> String {

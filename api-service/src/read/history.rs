@@ -5,10 +5,12 @@
 //! gives it whole.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use shared::access::Caller;
+use shared::fault::Fault;
 use shared::fhir::{Instant, IssueCode, Summary};
 use shared::source::Version;
 
-use super::{key, not_there, refuse_if_strict, version_number};
+use super::{key, newest, refuse_if_strict, version_number};
 use crate::Api;
 use crate::answer::media_type;
 use crate::bundle::paging::{link, single, size};
@@ -16,6 +18,7 @@ use crate::bundle::{Bundle, Change};
 use crate::caller::Known;
 use crate::error::ApiError;
 use crate::parameters::{Pairs, of_query, refused};
+use crate::rights;
 use crate::text;
 
 /// The parameters of a history.
@@ -46,11 +49,9 @@ pub async fn history(
     // One more on each side: the newer neighbour tells whether the first was deleted, the older one whether the last was
     // new, and that there is a next page.
     let above = asked.before.map(|before| before + 1);
+    newest(&api, &caller.0, &key).await?;
     let versions = api.platform.source.versions(&key, above, asked.count + 2).await?;
-    if versions.is_empty() {
-        return Err(not_there(key.resource_type, key.id.as_str()));
-    }
-    let window = Window::of(versions, &asked);
+    let window = Window::of(readable(&api, &caller.0, versions).await?, &asked);
 
     let address = format!("{}/{key}/_history", api.base());
     let used: Vec<(&str, &str)> = pairs
@@ -79,6 +80,18 @@ pub async fn history(
         bundle.push_change(api.base(), &key, event.at, change)?;
     }
     Ok(HttpResponse::Ok().content_type(media_type).body(bundle.json()))
+}
+
+/// The versions from the newest on up to one that the caller may not read: before, the resource was about somebody else.
+async fn readable(api: &Api, caller: &Caller, versions: Vec<Version>) -> Result<Vec<Version>, Fault> {
+    let mut readable = Vec::with_capacity(versions.len());
+    for version in versions {
+        if !rights::may_read(api, caller, &version).await? {
+            break;
+        }
+        readable.push(version);
+    }
+    Ok(readable)
 }
 
 impl Asked {

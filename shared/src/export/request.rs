@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fhir::search::Query;
-use crate::fhir::{Elements, Instant, Issue, ResourceId, ResourceType};
+use crate::fhir::{Elements, Identifier, Instant, Issue, ResourceId, ResourceType};
 
 /// Where an export starts from (standards §1.2, "Endpoints").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct ExportRequest {
     pub operation: Operation,
     /// The kick-off URL as the manifest repeats it in `request`: the public base, the path and the query as it came.
     pub url: String,
+    /// The rights that it was kicked off with.
+    #[serde(default)]
+    pub grounds: Grounds,
     /// Which resources are written, and what of them.
     #[serde(default)]
     pub selection: Selection,
@@ -77,7 +80,27 @@ impl ExportRequest {
     #[must_use]
     pub fn new(anchor: Anchor, operation: Operation, url: String) -> Self {
         let (selection, delivery) = (Selection::default(), Delivery::default());
-        Self { anchor, operation, url, selection, delivery, notices: Vec::new() }
+        Self { anchor, operation, url, grounds: Grounds::default(), selection, delivery, notices: Vec::new() }
+    }
+}
+
+/// The rights that an export was kicked off with, as far as what it tells depends on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Grounds {
+    /// The types that the token allowed; `None` when all. Of others no id is told, in no error file either.
+    pub types: Option<BTreeSet<ResourceType>>,
+    /// The identifiers of the list by which it is the client's; none when it is by its id, or because all lists are.
+    pub identifiers: Vec<Identifier>,
+    /// Since when the list has had one of them; what it named before is not the client's to know.
+    pub held_since: Option<Instant>,
+}
+
+impl Grounds {
+    /// Whether ids of this type may be told.
+    #[must_use]
+    pub fn allow(&self, resource_type: ResourceType) -> bool {
+        self.types.as_ref().is_none_or(|types| types.contains(&resource_type))
     }
 }
 
@@ -100,6 +123,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// The types of attribution lists that are written.
+    #[must_use]
+    pub fn written_types(&self) -> BTreeSet<ResourceType> {
+        ResourceType::ATTRIBUTION.into_iter().filter(|resource_type| self.writes(*resource_type)).collect()
+    }
+
     /// Whether resources of this type are written.
     #[must_use]
     pub fn writes(&self, resource_type: ResourceType) -> bool {

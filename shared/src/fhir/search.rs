@@ -20,18 +20,6 @@ mod escape;
 mod parameter;
 mod parameters;
 mod path;
-/// A resource as [`Query::matches_value`] takes it, with the time at which this server changed it last in `meta.lastUpdated`
-/// whatever the text says: that is the time which reads and `_since` go by. `None` when the text is no JSON object.
-#[must_use]
-pub fn value_at(json: &str, last_updated: Instant) -> Option<Value> {
-    let mut value: Value = serde_json::from_str(json).ok()?;
-    let meta = value.as_object_mut()?.entry("meta").or_insert_with(|| Value::Object(Map::new()));
-    if let Some(meta) = meta.as_object_mut() {
-        meta.insert("lastUpdated".to_owned(), Value::String(last_updated.to_string()));
-    }
-    Some(value)
-}
-
 #[cfg(test)]
 mod properties;
 mod range;
@@ -51,6 +39,7 @@ use serde_json::{Map, Value};
 use self::clause::Clause;
 pub use self::error::SearchError;
 use self::error::shortened;
+pub use self::escape::escape;
 pub use self::parameter::{Parameter, ParameterKind};
 pub use self::parameters::parameters;
 pub use self::token::{System, Token};
@@ -159,6 +148,18 @@ impl Query {
         let left = self.tokens("_id").iter().map(of_clause).reduce(|left, right| &left & &right)?;
         Some(left.into_iter().collect())
     }
+}
+
+/// A resource as [`Query::matches_value`] takes it, with the time at which this server changed it last in `meta.lastUpdated`
+/// whatever the text says: that is the time which reads and `_since` go by. `None` when the text is no JSON object.
+#[must_use]
+pub fn value_at(json: &str, last_updated: Instant) -> Option<Value> {
+    let mut value: Value = serde_json::from_str(json).ok()?;
+    let meta = value.as_object_mut()?.entry("meta").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(meta) = meta.as_object_mut() {
+        meta.insert("lastUpdated".to_owned(), Value::String(last_updated.to_string()));
+    }
+    Some(value)
 }
 
 fn decoded(text: &str) -> Result<String, SearchError> {

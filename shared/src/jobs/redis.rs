@@ -1,106 +1,49 @@
 //! The job store on Redis: what production runs on. [`super::memory`] says the same in plain lines.
 //!
 //! Each change of a job is one Lua script over keys of that job (`redis/*.lua`, their names in `keys`); `index` is the
-//! list of due work over all jobs, `clients` the live jobs of each client, `claims` the part with many keys, `record` and
-//! `faults` say what values and errors mean.
+//! list of due work over all jobs, `clients` the live jobs of each client, `claims` the part with many keys, `record` says what
+//! the values mean.
 
 mod claims;
 mod clients;
-mod faults;
 mod index;
 mod keys;
 mod record;
 mod scripts;
 
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use ::redis::io::tcp::TcpSettings;
-use ::redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, ScriptInvocation};
 use async_trait::async_trait;
 
-use self::faults::fault;
 use self::keys::{Keys, buckets};
 use self::record::{fields_of, job_of, json, parsed, unreadable, written_of};
 use self::scripts::Scripts;
 use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
 use crate::export::{Attempt, ClientId, Failure, Job, JobId, TaskKind, TaskNo, TaskRef, Written};
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::fhir::Instant;
+use crate::redis_connection::RedisConnection;
 
 /// How long the record of an ended job outlives its expiry, so that the janitor can remove its objects first: longer than
 /// anybody leaves a system without a single worker, because nothing else knows of the objects.
 const GRACE: Duration = Duration::from_hours(30 * 24);
 
-/// How long to wait for Redis.
-#[derive(Clone, Copy, Debug)]
-pub struct RedisSettings {
-    /// For the answer to a command. A command that was not answered in time may still have been done; every verb may be
-    /// repeated.
-    pub command_timeout: Duration,
-    /// For a connection. A call that finds the connection lost waits for two tries at a new one.
-    pub connect_timeout: Duration,
-}
-
-impl Default for RedisSettings {
-    /// Two seconds each: longer than a fork for a snapshot holds the server up, shorter than a client's patience.
-    fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(2), connect_timeout: Duration::from_secs(2) }
-    }
-}
-
-/// Jobs in Redis 6.2 or later, on one connection that all calls share and that is made anew when it is lost.
+/// Jobs in Redis 6.2 or later.
 pub struct RedisJobs {
-    connection: ConnectionManager,
-    namespace: String,
+    connection: RedisConnection,
     scripts: Scripts,
 }
 
 impl RedisJobs {
-    /// Connects to `redis://` or, over TLS, `rediss://`. Every key begins with the namespace and a colon.
-    ///
-    /// Fails with `Invalid` when the URL, the namespace or the password is wrong, with `Unavailable` when there is no
-    /// server.
-    pub async fn connect(url: &str, namespace: &str, settings: RedisSettings) -> Result<Self, Fault> {
-        if namespace.contains(['{', '}']) {
-            return Err(Fault::new(
-                FaultKind::Invalid,
-                "a namespace in Redis has no braces: they mark the slot of a key",
-            ));
-        }
-        let doing = "failed to connect to redis";
-        let address = url.into_connection_info().map_err(|error| fault(doing, &error))?;
-        let client =
-            Client::open(address.set_tcp_settings(tcp_settings(settings))).map_err(|error| fault(doing, &error))?;
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(settings.command_timeout))
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_number_of_retries(1);
-        let connection =
-            ConnectionManager::new_with_config(client, config).await.map_err(|error| fault(doing, &error))?;
-        Ok(Self { connection, namespace: namespace.to_owned(), scripts: Scripts::new() })
+    /// Jobs on this connection.
+    #[must_use]
+    pub fn new(connection: RedisConnection) -> Self {
+        Self { connection, scripts: Scripts::new() }
     }
 
     fn keys(&self, job: JobId) -> Keys {
-        Keys::new(&self.namespace, job)
-    }
-
-    async fn call<T>(&self, script: &ScriptInvocation<'_>, doing: &str, what: impl Display) -> Result<T, Fault>
-    where
-        T: FromRedisValue,
-    {
-        let mut connection = self.connection.clone();
-        script.invoke_async(&mut connection).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
-    }
-
-    async fn send<T>(&self, commands: &Pipeline, doing: &str, what: impl Display) -> Result<T, Fault>
-    where
-        T: FromRedisValue,
-    {
-        let mut connection = self.connection.clone();
-        commands.query_async(&mut connection).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+        Keys::new(self.connection.namespace(), job)
     }
 }
 
@@ -116,7 +59,7 @@ impl JobStore for RedisJobs {
         }
         self.enlist(job.id, due).await?;
         self.join(job.id, &job.client).await?;
-        self.call::<()>(&create, "record job", job.id).await?;
+        self.connection.call::<()>(&create, "record job", job.id).await?;
         // Somebody who found no record yet may have taken the job out of the index, or from those of its client.
         self.enlist(job.id, due).await?;
         self.join(job.id, &job.client).await
@@ -125,7 +68,7 @@ impl JobStore for RedisJobs {
     async fn job(&self, job: JobId) -> Result<Option<Job>, Fault> {
         let mut commands = ::redis::pipe();
         commands.hgetall(self.keys(job).job());
-        let (fields,): (HashMap<String, String>,) = self.send(&commands, "read job", job).await?;
+        let (fields,): (HashMap<String, String>,) = self.connection.send(&commands, "read job", job).await?;
         job_of(job, &fields)
     }
 
@@ -135,7 +78,7 @@ impl JobStore for RedisJobs {
         // The state is read last: what was there before the job failed counts for nothing.
         commands.hvals(keys.done()).hget(keys.job(), "state");
         let (done, state): (Vec<String>, Option<String>) =
-            self.send(&commands, "read what was written for job", job).await?;
+            self.connection.send(&commands, "read what was written for job", job).await?;
         match state.as_deref() {
             Some("running" | "completed") => written_of(job, &done),
             _ => Ok(Vec::new()),
@@ -150,7 +93,7 @@ impl JobStore for RedisJobs {
         let keys = self.keys(task.job);
         let mut published = self.scripts.published.prepare_invoke();
         published.key(keys.due()).key(keys.attempts()).arg(task.task.0).arg(due.unix_micros());
-        if self.call(&published, "note the publishing of task", task).await? {
+        if self.connection.call(&published, "note the publishing of task", task).await? {
             self.lower(task.job, due).await?;
         }
         Ok(())
@@ -169,7 +112,7 @@ impl JobStore for RedisJobs {
         start.key(keys.job()).key(keys.tasks()).key(keys.due()).key(keys.attempts());
         start.arg(task.task.0).arg(attempts).arg(due.unix_micros()).arg(token.to_string()).arg(now.unix_micros());
         let Some((attempt, counted, kind, request, transaction_time)) =
-            self.call::<Option<(u32, u32, String, String, String)>>(&start, "start task", task).await?
+            self.connection.call::<Option<(u32, u32, String, String, String)>>(&start, "start task", task).await?
         else {
             return Ok(Start::Nothing);
         };
@@ -200,7 +143,7 @@ impl JobStore for RedisJobs {
         for kind in &plan.tasks {
             script.arg(json(kind));
         }
-        let mut open: Vec<u32> = self.call(&script, "store the plan of job", job).await?;
+        let mut open: Vec<u32> = self.connection.call(&script, "store the plan of job", job).await?;
         if !open.is_empty() {
             self.lower(job, due).await?;
         }
@@ -212,7 +155,7 @@ impl JobStore for RedisJobs {
         let mut keep = self.scripts.keep.prepare_invoke();
         let keys = self.keys(task.job);
         keep.key(keys.due()).key(keys.attempts()).arg(task.task.0).arg(due.unix_micros());
-        let open = self.call(&keep, "keep task", task).await?;
+        let open = self.connection.call(&keep, "keep task", task).await?;
         if open {
             self.lower(task.job, due).await?;
         }
@@ -239,7 +182,7 @@ impl JobStore for RedisJobs {
         let lines: u64 = written.outputs.iter().map(|output| output.lines).sum();
         complete.arg(task.task.0).arg(attempt.0).arg(json(written)).arg(lines);
         complete.arg(now.unix_micros()).arg(due.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
-        let (won, next, last): (bool, u32, bool) = self.call(&complete, "complete task", task).await?;
+        let (won, next, last): (bool, u32, bool) = self.connection.call(&complete, "complete task", task).await?;
         if !won {
             return Ok(Completion::Lost);
         }
@@ -256,7 +199,7 @@ impl JobStore for RedisJobs {
         let mut give_back = self.scripts.give_back.prepare_invoke();
         give_back.key(keys.due()).key(keys.attempts());
         give_back.arg(task.task.0).arg(due.unix_micros()).arg(u8::from(uncounted));
-        if self.call(&give_back, "give back task", task).await? {
+        if self.connection.call(&give_back, "give back task", task).await? {
             self.lower(task.job, due).await?;
         }
         Ok(())
@@ -269,7 +212,7 @@ impl JobStore for RedisJobs {
         }
         fail.arg(json(failure)).arg(now.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
         fail.arg(task.task.0);
-        let ended = self.call(&fail, "fail the job of task", task).await?;
+        let ended = self.connection.call(&fail, "fail the job of task", task).await?;
         if ended {
             self.lower(task.job, now).await?;
         }
@@ -285,7 +228,7 @@ impl JobStore for RedisJobs {
         // A completed job waits in the index for its expiry, a day perhaps; lowered here too, a crash after the script
         // does not leave its objects that long.
         self.lower_if_there(job, now).await?;
-        let ended = self.call(&cancel, "cancel job", job).await?;
+        let ended = self.connection.call(&cancel, "cancel job", job).await?;
         if ended {
             self.lower(job, now).await?;
         }
@@ -299,7 +242,7 @@ impl JobStore for RedisJobs {
     async fn swept(&self, job: JobId) -> Result<(), Fault> {
         let mut swept = self.scripts.swept.prepare_invoke();
         swept.key(self.keys(job).job());
-        if self.call(&swept, "note the sweep of job", job).await? {
+        if self.connection.call(&swept, "note the sweep of job", job).await? {
             self.forget_claims(job).await?;
         }
         Ok(())
@@ -312,20 +255,20 @@ impl JobStore for RedisJobs {
         self.leave(job).await?;
         let mut commands = ::redis::pipe();
         commands.unlink(&self.keys(job).all()[..]).ignore().zrem(self.index(), job.to_string()).ignore();
-        self.send(&commands, "remove job", job).await
+        self.connection.send(&commands, "remove job", job).await
     }
 
     async fn backlog(&self, now: Instant) -> Result<Backlog, Fault> {
         let mut commands = ::redis::pipe();
         commands.zcard(self.index()).zcount(self.index(), "-inf", now.unix_micros());
-        let (jobs, overdue) = self.send(&commands, "count", "jobs").await?;
+        let (jobs, overdue) = self.connection.send(&commands, "count", "jobs").await?;
         Ok(Backlog { jobs, overdue })
     }
 
     async fn ready(&self) -> Result<(), Fault> {
         let mut commands = ::redis::pipe();
         commands.ping().ignore();
-        self.send(&commands, "reach", "redis").await
+        self.connection.send(&commands, "reach", "redis").await
     }
 }
 
@@ -337,13 +280,4 @@ fn stay(now: Instant, expires: Instant) -> u64 {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn tcp_settings(settings: RedisSettings) -> TcpSettings {
-    let tcp = TcpSettings::default().set_nodelay(true);
-    // A server that goes without a word (its machine died) leaves a connection on which nothing ever arrives; the kernel
-    // gives it up after this time, and a new one is made. Other systems wait for their own, longer time.
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(settings.command_timeout + settings.connect_timeout);
-    tcp
 }

@@ -257,6 +257,12 @@ impl ResourceSource for FolderSource {
         Ok(groups.map(|(_, group)| group).filter(is_found).take(limit as usize).map(version).collect())
     }
 
+    async fn lists_of(&self, patients: &[ResourceId]) -> Result<Vec<Version>, Fault> {
+        let has_one = |list: &List| patients.iter().any(|patient| list.patients.contains_key(patient));
+        let ids = self.lists.iter().filter(|(_, list)| has_one(list)).map(|(id, _)| id.clone());
+        Ok(ids.filter_map(|id| self.stored(&ResourceKey::new(ResourceType::GROUP, id))).map(version).collect())
+    }
+
     async fn ready(&self) -> Result<(), Fault> {
         Ok(())
     }

@@ -220,6 +220,10 @@ impl ResourceSource for PostgresSource {
         find::find_lists(self, query, after, limit).await
     }
 
+    async fn lists_of(&self, patients: &[ResourceId]) -> Result<Vec<Version>, Fault> {
+        find::lists_of(self, patients).await
+    }
+
     async fn ready(&self) -> Result<(), Fault> {
         self.rows("failed to ask PostgreSQL", READY, &[]).await.map(drop)
     }

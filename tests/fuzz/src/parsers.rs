@@ -4,13 +4,17 @@
 
 use api_service::fuzzing;
 use libfuzzer_sys::fuzz_target;
+use shared::access::Scopes;
+use shared::access::assertion::ALGORITHMS;
+use shared::access::clients::Clients;
+use shared::access::jwt::Unverified;
 use shared::fhir::search::Query;
-use shared::fhir::{Elements, Instant, Member, OwnBases, Reference, ResourceType, edit, summarize};
+use shared::fhir::{Elements, Identifier, Instant, Member, OwnBases, Reference, ResourceType, edit, summarize};
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, input)) = input.split_first() else { return };
     let text = String::from_utf8_lossy(input);
-    match choice % 8 {
+    match choice % 10 {
         0 => fuzzing::query(&text),
         1 => fuzzing::body(input),
         2 => fuzzing::headers(&text),
@@ -37,6 +41,14 @@ fuzz_target!(|input: &[u8]| {
                 let _ = elements.subset(ResourceType::PATIENT, json);
             }
             let _ = edit::subsetted(json);
+        }
+        7 => {
+            let _ = Unverified::read(&text, &ALGORITHMS);
+            let _ = Scopes::known_in(&text).within(&Scopes::known_in("system/*.r system/Patient.s")).to_string();
+        }
+        8 => {
+            let _ = Clients::read(&text);
+            let _ = Identifier::all_of(&text);
         }
         _ => {
             let _ = text.parse::<Instant>();

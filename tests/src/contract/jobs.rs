@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join, try_join_all};
 use shared::export::{
-    Anchor, Attempt, ClientId, Delivery, Encoding, ExportRequest, Failure, Job, JobId, JobState, Operation, Output,
-    OutputKey, OutputKind, Progress, Selection, Slice, Tally, TaskKind, TaskNo, TaskRef, Written,
+    Anchor, Attempt, ClientId, Delivery, Encoding, ExportRequest, Failure, Grounds, Job, JobId, JobState, Operation,
+    Output, OutputKey, OutputKind, Progress, Selection, Slice, Tally, TaskKind, TaskNo, TaskRef, Written,
 };
 use shared::fault::FaultKind;
 use shared::fhir::{Instant, Issue, IssueCode, ResourceType};
 use shared::jobs::memory::MemoryJobs;
-use shared::jobs::redis::{RedisJobs, RedisSettings};
+use shared::jobs::redis::RedisJobs;
 use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
+use shared::redis_connection::{RedisConnection, RedisSettings};
 
 use crate::harness;
 
@@ -126,6 +127,11 @@ async fn a_job_is_recorded_accepted_and_read_back_as_it_was_given(store: Store) 
             anchor: Anchor::Group("list-1".parse().unwrap()),
             operation: Operation::DavinciDataExport,
             url: "https://example.org/fhir/Group/list-1/$davinci-data-export?_type=Patient%2CCoverage".to_owned(),
+            grounds: Grounds {
+                types: Some(BTreeSet::from([ResourceType::PATIENT])),
+                identifiers: vec!["http://hl7.org/fhir/sid/us-npi|1316206220".parse().unwrap()],
+                held_since: Some(Instant::from_unix_micros(1_767_607_200_000_003)),
+            },
             selection: Selection {
                 types: Some(BTreeSet::from([ResourceType::PATIENT, ResourceType::COVERAGE])),
                 since: Some(Instant::from_unix_micros(1_767_607_200_000_001)),
@@ -784,14 +790,15 @@ async fn a_store_that_can_be_asked_is_ready(store: Store) {
 #[tokio::test]
 async fn faults_say_whether_to_try_again() {
     let settings = RedisSettings { connect_timeout: Duration::from_millis(200), ..RedisSettings::default() };
-    let kind = async |url: &str| RedisJobs::connect(url, "t", settings).await.err().expect("no such server").kind();
+    let kind =
+        async |url: &str| RedisConnection::connect(url, "t", settings).await.err().expect("no such server").kind();
     assert_eq!(kind("redis://127.0.0.1:1").await, FaultKind::Unavailable);
     assert_eq!(kind("http://127.0.0.1").await, FaultKind::Invalid);
     let mut address: url::Url = harness::redis_url().parse().unwrap();
     address.set_password(Some("wrong")).unwrap();
     assert_eq!(kind(address.as_str()).await, FaultKind::Invalid);
     assert_eq!(
-        RedisJobs::connect(&harness::redis_url(), "{t}", settings).await.err().unwrap().kind(),
+        RedisConnection::connect(&harness::redis_url(), "{t}", settings).await.err().unwrap().kind(),
         FaultKind::Invalid
     );
 }
@@ -927,7 +934,8 @@ where
 }
 
 async fn redis_jobs(namespace: &str) -> RedisJobs {
-    RedisJobs::connect(&harness::redis_url(), namespace, RedisSettings::default()).await.expect("redis runs")
+    let link = RedisConnection::connect(&harness::redis_url(), namespace, RedisSettings::default()).await;
+    RedisJobs::new(link.expect("redis runs"))
 }
 
 /// A connection beside the adapter's.

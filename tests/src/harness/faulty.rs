@@ -250,6 +250,9 @@ impl ResourceSource for Faulty<Arc<dyn ResourceSource>> {
     async fn versions(&self, key: &ResourceKey, before: Option<u64>, limit: u32) -> Result<Vec<Version>, Fault> {
         self.mischief.on(self.port.versions(key, before, limit)).await
     }
+    async fn lists_of(&self, patients: &[ResourceId]) -> Result<Vec<Version>, Fault> {
+        self.mischief.on(self.port.lists_of(patients)).await
+    }
     async fn find_lists(&self, query: &Query, after: Option<&ResourceId>, limit: u32) -> Result<Vec<Version>, Fault> {
         self.mischief.on(self.port.find_lists(query, after, limit)).await
     }

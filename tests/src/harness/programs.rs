@@ -59,7 +59,7 @@ pub fn variables(namespace: &str, store: &Store) -> Vec<(&'static str, String)> 
         ("ATR_SOURCE_URL", source_url(namespace)),
         ("ATR_OUTPUTS_URL", outputs),
         ("ATR_NAMESPACE", namespace.to_owned()),
-        ("ATR_ACCESS", "open".to_owned()),
+        ("ATR_ACCESS", "open-to-everybody".to_owned()),
         ("AWS_ACCESS_KEY_ID", store.access_key.clone()),
         ("AWS_SECRET_ACCESS_KEY", store.secret_key.clone()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
@@ -68,7 +68,12 @@ pub fn variables(namespace: &str, store: &Store) -> Vec<(&'static str, String)> 
 
 /// Starts a service and waits until it is ready.
 pub async fn start(name: &str, variables: &[(&'static str, String)]) -> Service {
-    let (port, admin_port) = (free_port(), free_port());
+    start_at(name, variables, free_port()).await
+}
+
+/// The same, with the API on a port that is known before.
+pub async fn start_at(name: &str, variables: &[(&'static str, String)], port: u16) -> Service {
+    let admin_port = free_port();
     let process = program(name)
         .envs(variables.iter().map(|(name, value)| (*name, value)))
         .env("ATR_LISTEN", format!("127.0.0.1:{port}"))

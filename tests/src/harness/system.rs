@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use api_service::Api;
 use export_worker::Worker;
 use futures_util::FutureExt;
-use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use shared::export::{Anchor, JobId, TaskKind};
@@ -49,6 +49,8 @@ pub struct System {
     store: Store,
     client: Client,
     local_base: String,
+    /// The token that requests carry, if any.
+    token: RwLock<Option<String>>,
     source: Mutex<Source>,
     workers: Mutex<Vec<(Shutdown, JoinHandle<()>)>>,
 }
@@ -114,13 +116,14 @@ pub async fn on_store<F>(
 {
     let namespace = namespace();
     let told = AssertUnwindSafe(async {
+        // Boxed, as the story is: their futures together are larger than a stack should have to hold.
         let system = Arc::new(
-            System::start(objects, &namespace, change)
+            Box::pin(System::start(objects, &namespace, change))
                 .await
                 .expect("Redis, RabbitMQ and PostgreSQL are there (tests/run)"),
         );
         system.load(lines).await;
-        let told = AssertUnwindSafe(story(Arc::clone(&system))).catch_unwind().await;
+        let told = AssertUnwindSafe(Box::pin(story(Arc::clone(&system)))).catch_unwind().await;
         system.stop_workers().await;
         told
     });
@@ -179,7 +182,8 @@ impl System {
             source_url: source_url.clone(),
             outputs_url: format!("s3://{}?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket),
             namespace: namespace.to_owned(),
-            access: Some(Access::Open),
+            access: Some(Access::OpenToEverybody),
+            audit: "none".to_owned(),
             // The machine may be busy with a hundred other tests.
             call_seconds: 60,
             grace_seconds: 60,
@@ -194,8 +198,13 @@ impl System {
         let loader = Loader::connect(&source_url, OwnBases::new([OWN_BASE])).await?;
         let platform = platform::connect(&settings, Some((&store.access_key, &store.secret_key))).await?;
         let local_base = format!("http://{}{}", listener.local_addr()?, settings.public_base()?.path());
-        let server = Api::new(platform.clone(), platform::open_access(&settings)?, Metrics::new(), &settings)?
-            .serve(listener)?;
+        let server = Api::new(
+            platform.clone(),
+            platform::open_access(&settings, &Metrics::new()).await?,
+            Metrics::new(),
+            &settings,
+        )?
+        .serve(listener, None)?;
         // It has nothing to finish when the test is over, and the process ends with the test.
         tokio::spawn(server);
         // What a kick-off must have, and nothing else minds.
@@ -211,6 +220,7 @@ impl System {
             store,
             client,
             local_base,
+            token: RwLock::default(),
             source: Mutex::new(Source { loader, loaded: Resources::new() }),
             workers: Mutex::default(),
         };
@@ -270,7 +280,26 @@ impl System {
 
     /// A request to a URL below the public base, or to a path below it.
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        self.client.request(method, self.local(url))
+        let request = self.client.request(method, self.local(url));
+        match &*self.token.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Waits until a `GET` of this path is answered so.
+    pub async fn becomes(&self, path: &str, status: StatusCode) {
+        let asking = async {
+            while self.get(path).await.status() != status {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, asking).await.is_ok(), "{path} does not become {status}");
+    }
+
+    /// Has requests carry this token from now on, or none.
+    pub fn act_with(&self, token: Option<&str>) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token.map(str::to_owned);
     }
 
     /// Where the API of this system answers for a URL below the public base, or a path below it.
@@ -350,9 +379,14 @@ impl System {
         exported
     }
 
-    /// The answer to the download of a file that an item of a manifest names.
+    /// The answer to the download of a file that an item of a manifest names: through the gate when it leads there.
     pub async fn download(&self, item: &Value) -> Response {
-        let url = item["url"].as_str().expect("an item has a url");
+        let mut url = item["url"].as_str().expect("an item has a url").to_owned();
+        if url.starts_with(PUBLIC_BASE) {
+            let gate = self.get(&url).await;
+            assert_eq!(gate.status(), StatusCode::TEMPORARY_REDIRECT, "{url}");
+            gate.headers()[LOCATION].to_str().expect("it is a URL").clone_into(&mut url);
+        }
         self.client.get(url).send().await.expect("the store answers")
     }
 

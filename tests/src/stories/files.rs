@@ -99,7 +99,7 @@ async fn files_are_compressed_for_who_asks_for_it_and_for_nobody_else() {
 
 #[tokio::test]
 async fn gated_links_answer_get_and_head_with_a_redirect_that_serves_that_method() {
-    let gated = |settings: &mut Settings| settings.links = Links::Gated;
+    let gated = |settings: &mut Settings| settings.links = Some(Links::Gated);
     with_settings(&small_list(), gated, |system| async move {
         let polling = system.kick_off("/Group/g/$export?_type=Patient").await;
         let manifest: Value = system.ended(&polling).await.json().await.expect("a manifest is JSON");
@@ -210,7 +210,7 @@ async fn expires_is_when_the_first_link_or_the_files_go() {
 
 #[tokio::test]
 async fn a_file_that_is_not_of_this_job_is_404() {
-    let gated = |settings: &mut Settings| settings.links = Links::Gated;
+    let gated = |settings: &mut Settings| settings.links = Some(Links::Gated);
     with_settings(&small_list(), gated, |system| async move {
         let polling = system.kick_off("/Group/g/$export?_type=Patient").await;
         system.ended(&polling).await;

@@ -147,7 +147,7 @@ async fn a_job_that_waits_can_be_deleted_and_is_never_run() {
 async fn gated_links_lead_through_the_api_to_a_link_of_minutes() {
     with_settings(
         &small_list(),
-        |settings| settings.links = Links::Gated,
+        |settings| settings.links = Some(Links::Gated),
         |system| async move {
             let polling = system.kick_off("/Group/g/$davinci-data-export").await;
             let manifest: Value = system.ended(&polling).await.json().await.expect("a manifest is JSON");

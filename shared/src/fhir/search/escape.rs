@@ -25,6 +25,19 @@ pub(super) fn unescape(text: &str) -> String {
     meant
 }
 
+/// A text with its escapes, so that it is one value: what `unescape` turns back.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, ',' | '|' | '$' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +47,14 @@ mod tests {
         assert_eq!(split(r"a,b\,c,", ','), ["a", r"b\,c", ""]);
         assert_eq!(split(r"a\\,b", ','), [r"a\\", "b"]);
         assert_eq!(split("", ','), [""]);
+    }
+
+    #[test]
+    fn what_is_escaped_is_one_value_and_reads_as_it_was() {
+        for text in [r"a,b|c$d\e", r"a\b\", r"\\,", "é", ""] {
+            assert_eq!(unescape(&escape(text)), text);
+            assert_eq!(split(&escape(text), ',').len(), 1, "{text}");
+        }
     }
 
     #[test]

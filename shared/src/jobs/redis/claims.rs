@@ -62,7 +62,7 @@ impl RedisJobs {
             claim.key(keys.bucket(of_one_bucket[0].bucket));
             claim.arg(of_one_bucket.iter().flat_map(|asked| asked.digest.0).collect::<Vec<u8>>());
         }
-        let answers: Option<Vec<u8>> = self.call(&claim, "claim for task", task).await?;
+        let answers: Option<Vec<u8>> = self.connection.call(&claim, "claim for task", task).await?;
         let placed = |answers: Vec<u8>| {
             let places = asked.iter().map(|asked| asked.place);
             places.zip(answers.into_iter().map(|answer| answer == b'1')).collect()
@@ -78,7 +78,7 @@ impl RedisJobs {
         for names in names.chunks(KEYS_AT_ONCE) {
             let mut commands = redis::pipe();
             commands.unlink(names).ignore();
-            self.send::<()>(&commands, "remove claims of job", job).await?;
+            self.connection.send::<()>(&commands, "remove claims of job", job).await?;
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl RedisJobs {
     async fn buckets(&self, job: JobId) -> Result<Option<u32>, Fault> {
         let mut commands = redis::pipe();
         commands.hget(self.keys(job).job(), "buckets");
-        let (buckets,) = self.send(&commands, "read job", job).await?;
+        let (buckets,) = self.connection.send(&commands, "read job", job).await?;
         Ok(buckets)
     }
 }

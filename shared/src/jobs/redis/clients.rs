@@ -29,18 +29,18 @@ impl RedisJobs {
         let mut commands = redis::pipe();
         commands.sadd(&set, job.to_string()).ignore();
         commands.cmd("PEXPIRE").arg(&set).arg(millis(CLIENT_EXPIRY)).ignore();
-        self.send(&commands, "note the client of job", job).await
+        self.connection.send(&commands, "note the client of job", job).await
     }
 
     /// Takes a job that is to be forgotten from those of its client, if it has a record to tell who that is.
     pub(super) async fn leave(&self, job: JobId) -> Result<(), Fault> {
         let mut commands = redis::pipe();
         commands.hget(self.keys(job).job(), "client");
-        let (client,): (Option<String>,) = self.send(&commands, "read job", job).await?;
+        let (client,): (Option<String>,) = self.connection.send(&commands, "read job", job).await?;
         let Some(client) = client else { return Ok(()) };
         let mut commands = redis::pipe();
         commands.srem(self.jobs_of(&ClientId(client)), job.to_string()).ignore();
-        self.send(&commands, "take from its client job", job).await
+        self.connection.send(&commands, "take from its client job", job).await
     }
 
     /// [`JobStore::live_jobs`](crate::jobs::JobStore::live_jobs).
@@ -48,7 +48,7 @@ impl RedisJobs {
         let set = self.jobs_of(client);
         let mut commands = redis::pipe();
         commands.smembers(&set);
-        let (names,): (Vec<String>,) = self.send(&commands, "count", "the jobs of a client").await?;
+        let (names,): (Vec<String>,) = self.connection.send(&commands, "count", "the jobs of a client").await?;
         let jobs: Vec<JobId> = names.iter().filter_map(|name| name.parse().ok()).collect();
         let mut alive = 0;
         for some in jobs.chunks(JOBS_AT_ONCE) {
@@ -69,7 +69,7 @@ impl RedisJobs {
         let names: Vec<String> = jobs.iter().map(JobId::to_string).collect();
         let mut commands = redis::pipe();
         commands.srem(set, &names).ignore();
-        self.send::<()>(&commands, "forget", "jobs that have ended").await?;
+        self.connection.send::<()>(&commands, "forget", "jobs that have ended").await?;
 
         let states = self.states(jobs).await?;
         let recorded = names.iter().zip(states).filter(|(_, state)| state.is_some_and(JobState::is_alive));
@@ -80,7 +80,7 @@ impl RedisJobs {
         let mut commands = redis::pipe();
         commands.sadd(set, &recorded).ignore();
         commands.cmd("PEXPIRE").arg(set).arg(millis(CLIENT_EXPIRY)).ignore();
-        self.send::<()>(&commands, "note the client of", "jobs").await?;
+        self.connection.send::<()>(&commands, "note the client of", "jobs").await?;
         Ok(recorded.len() as u64)
     }
 
@@ -90,7 +90,7 @@ impl RedisJobs {
         for job in jobs {
             commands.hget(self.keys(*job).job(), "state");
         }
-        let names: Vec<Option<String>> = self.send(&commands, "read the states of", "jobs").await?;
+        let names: Vec<Option<String>> = self.connection.send(&commands, "read the states of", "jobs").await?;
         let state = |(name, job): (Option<String>, &JobId)| match name {
             Some(name) => JobState::from_name(&name).map(Some).ok_or_else(|| unreadable(*job, "state")),
             None => Ok(None),
@@ -100,6 +100,6 @@ impl RedisJobs {
 
     /// The set of a client: its jobs. A digest stands for the client, whose name may hold anything, braces too.
     fn jobs_of(&self, client: &ClientId) -> String {
-        format!("{}:client:{}", self.namespace, Digest::of(&client.0))
+        format!("{}:client:{}", self.connection.namespace(), Digest::of(&client.0))
     }
 }

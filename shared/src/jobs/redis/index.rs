@@ -28,7 +28,7 @@ const LOOKS_AT_ONCE: usize = 16;
 impl RedisJobs {
     /// The index: job → the time at which somebody must look at it.
     pub(super) fn index(&self) -> String {
-        format!("{}:jobs", self.namespace)
+        format!("{}:jobs", self.connection.namespace())
     }
 
     /// Sees to it that somebody looks at a job at `at` or before; called after the job itself has changed.
@@ -49,7 +49,7 @@ impl RedisJobs {
     async fn score(&self, job: JobId, condition: impl ToRedisArgs, at: Instant) -> Result<(), Fault> {
         let mut commands = redis::pipe();
         commands.cmd("ZADD").arg(self.index()).arg(condition).arg(at.unix_micros()).arg(job.to_string()).ignore();
-        self.send(&commands, "arrange a look at job", job).await
+        self.connection.send(&commands, "arrange a look at job", job).await
     }
 
     /// Looks at a job that was taken from the index.
@@ -58,7 +58,7 @@ impl RedisJobs {
         let mut look = self.scripts.look.prepare_invoke();
         look.key(keys.job()).key(keys.due()).arg(now.unix_micros()).arg(again.unix_micros());
         let Some((chore, next, mut tasks)) =
-            self.call::<Option<(String, i64, Vec<u32>)>>(&look, "look at job", job).await?
+            self.connection.call::<Option<(String, i64, Vec<u32>)>>(&look, "look at job", job).await?
         else {
             self.delist(job, now).await?;
             return Ok(None);
@@ -69,7 +69,7 @@ impl RedisJobs {
         } else if next > again {
             let mut raise = self.scripts.raise.prepare_invoke();
             raise.key(self.index()).arg(job.to_string()).arg(again.unix_micros()).arg(next.unix_micros());
-            self.call::<()>(&raise, "put off job", job).await?;
+            self.connection.call::<()>(&raise, "put off job", job).await?;
         }
         tasks.sort_unstable();
         match chore.as_str() {
@@ -86,7 +86,7 @@ impl RedisJobs {
     async fn delist(&self, job: JobId, now: Instant) -> Result<(), Fault> {
         let mut commands = redis::pipe();
         commands.zrem(self.index(), job.to_string()).ignore().exists(self.keys(job).job());
-        let (recorded,): (bool,) = self.send(&commands, "delist job", job).await?;
+        let (recorded,): (bool,) = self.connection.send(&commands, "delist job", job).await?;
         if recorded { self.enlist(job, now).await } else { Ok(()) }
     }
 
@@ -103,7 +103,7 @@ impl RedisJobs {
         while chores.len() < limit {
             let mut take = self.scripts.take.prepare_invoke();
             take.key(self.index()).arg(now.unix_micros()).arg(again.unix_micros()).arg(limit - chores.len());
-            let taken: Vec<String> = self.call(&take, "take", "due jobs").await?;
+            let taken: Vec<String> = self.connection.call(&take, "take", "due jobs").await?;
             if taken.is_empty() {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Finding attribution lists by a search, as they are now.
+//! Finding attribution lists by a search, or by who is a member of them, as they are now.
 //!
 //! A search is answered by reading Groups and asking it about each; an index says which ones may be found at all when
 //! the search names ids or values of identifiers, as nearly all do (standards §3.5).
@@ -43,6 +43,14 @@ const BY_IDENTIFIER: &str = "-- find_lists: those of the Groups that have one of
     WHERE id > $1
     ORDER BY id LIMIT $2";
 
+const OF_PATIENTS: &str = "-- lists_of: the Groups of which one of some patients is a member
+    WITH mine AS MATERIALIZED (
+        SELECT DISTINCT list FROM attribution_member WHERE patient = ANY ($1::text[]) AND valid_to = 'infinity'
+    )
+    SELECT r.id, r.version, r.last_updated, NULL::timestamptz, r.body
+    FROM mine JOIN resource r ON r.resource_type = 'Group' AND r.id = mine.list
+    ORDER BY r.id";
+
 /// Which Groups a search has to be asked about.
 #[derive(Debug, PartialEq, Eq)]
 enum Candidates {
@@ -80,6 +88,13 @@ pub(super) async fn find_lists(
         // Few of them are found, so the next ones are read in larger steps.
         batch = batch.saturating_mul(2).min(BATCH);
     }
+}
+
+pub(super) async fn lists_of(source: &PostgresSource, patients: &[ResourceId]) -> Result<Vec<Version>, Fault> {
+    const DOING: &str = "failed to look up the lists of some patients";
+    let patients: Vec<&str> = patients.iter().map(ResourceId::as_str).collect();
+    let rows = source.rows(DOING, OF_PATIENTS, &[&patients]).await?;
+    rows.iter().map(|row| version(DOING, key_of(DOING, ResourceType::GROUP, row, 0)?, row, 1)).collect()
 }
 
 /// By ids before identifiers: they are fewer. A search for an identifier of any value of some system leaves all.

@@ -1,9 +1,9 @@
-//! The search for attribution lists.
+//! The search for attribution lists, and the lists of some patients.
 
 use shared::fhir::search::Query;
 use shared::source::Version;
 
-use super::{Adapter, Held, entity, id, patient};
+use super::{Adapter, Held, entity, group, id, patient};
 
 for_every_adapter! {
     a_search_finds_the_lists_that_match_in_the_byte_order_of_their_ids,
@@ -14,6 +14,8 @@ for_every_adapter! {
     a_list_is_found_by_its_id,
     a_list_with_text_that_a_database_may_not_take_as_json_is_found,
     few_lists_are_found_among_many,
+    the_lists_of_some_patients_come_each_once_in_the_byte_order_of_their_ids,
+    a_list_of_a_patient_comes_without_its_members,
 }
 
 /// A list with a name and the values of identifiers, all of the system `urn:a`.
@@ -128,4 +130,36 @@ async fn few_lists_are_found_among_many(adapter: Adapter) {
     assert_eq!(held.found("Group?name=rare").await, ["150", "300"]);
     assert_eq!(held.find("Group?name=rare", Some("150"), 1).await.len(), 1);
     assert_eq!(held.found("Group?identifier=urn:a|234").await, ["234"]);
+}
+
+async fn the_lists_of_some_patients_come_each_once_in_the_byte_order_of_their_ids(adapter: Adapter) {
+    let absolute = r#"{"entity":{"reference":"https://payer.example.org/fhir/Patient/3"}}"#.to_owned();
+    let elsewhere = r#"{"entity":{"reference":"https://elsewhere.example.org/fhir/Patient/1"}}"#.to_owned();
+    let held = adapter
+        .holding(&[
+            group("b", &[entity("1"), entity("2"), entity("1")]),
+            group("B", &[entity("2")]),
+            group("a", &[absolute, elsewhere]),
+            group("c", &[""; 0]),
+            patient("4"),
+        ])
+        .await;
+    for (patients, expected) in [
+        (&["1"][..], &["b"][..]),
+        (&["2"], &["B", "b"]),
+        (&["3", "1", "1"], &["a", "b"]),
+        (&["4", "nobody"], &[]),
+        (&[], &[]),
+    ] {
+        let ids: Vec<_> = patients.iter().map(|patient| id(patient)).collect();
+        let lists = held.source.lists_of(&ids).await.expect("the source can be asked");
+        let found: Vec<&str> = lists.iter().map(|list| list.resource.key.id.as_str()).collect();
+        assert_eq!(found, expected, "{patients:?}");
+    }
+}
+
+async fn a_list_of_a_patient_comes_without_its_members(adapter: Adapter) {
+    let held = adapter.holding(&[list("g", "north", &["7"])]).await;
+    let lists = held.source.lists_of(&[id("1")]).await.expect("the source can be asked");
+    assert_eq!(lists, held.find("Group?", None, 1).await);
 }

@@ -320,6 +320,20 @@ async fn a_search_finds_lists_as_they_are_now() {
 }
 
 #[tokio::test]
+async fn the_lists_of_a_patient_are_those_that_have_them_now() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    let lists = [group("a", &[entity("1")]), group("b", &[entity("1")]), group("c", &[entity("1")])];
+    loader.load(&resources(&lists)).await.expect("it can be loaded");
+    loader.load(&resources(&[group("b", &[entity("2")])])).await.expect("it can be loaded");
+    loader.delete(&[key("Group/c")]).await.expect("it can be deleted");
+    for (patient, expected) in [("1", "a"), ("2", "b")] {
+        let lists = source.lists_of(&[id(patient)]).await.expect("the source can be asked");
+        assert_eq!(lists.iter().map(|list| list.resource.key.id.as_str()).collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[tokio::test]
 async fn a_database_of_the_first_version_is_brought_up_to_date_and_knows_its_deletions() {
     let database = Database::new();
     let (client, connection) =

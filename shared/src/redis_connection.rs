@@ -1,0 +1,95 @@
+//! Redis, as the adapters on it use it: one connection for all calls of an adapter, made anew when it is lost, and what an
+//! error means to a caller of a port.
+
+mod faults;
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, ScriptInvocation};
+
+use self::faults::fault;
+use crate::fault::{Fault, FaultKind};
+
+/// How long to wait for Redis.
+#[derive(Clone, Copy, Debug)]
+pub struct RedisSettings {
+    /// For the answer to a command. A command that was not answered in time may still have been done.
+    pub command_timeout: Duration,
+    /// For a connection. A call that finds the connection lost waits for two tries at a new one.
+    pub connect_timeout: Duration,
+}
+
+impl Default for RedisSettings {
+    /// Two seconds each: longer than a fork for a snapshot holds the server up, shorter than a client's patience.
+    fn default() -> Self {
+        Self { command_timeout: Duration::from_secs(2), connect_timeout: Duration::from_secs(2) }
+    }
+}
+
+/// A connection to Redis 6.2 or later, and the namespace that every key begins with.
+#[derive(Clone)]
+pub struct RedisConnection {
+    manager: ConnectionManager,
+    namespace: String,
+}
+
+impl RedisConnection {
+    /// Connects to `redis://` or, over TLS, `rediss://`. Every key begins with the namespace and a colon.
+    ///
+    /// Fails with `Invalid` when the URL, the namespace or the password is wrong, with `Unavailable` when there is no
+    /// server.
+    pub async fn connect(url: &str, namespace: &str, settings: RedisSettings) -> Result<Self, Fault> {
+        if namespace.contains(['{', '}']) {
+            return Err(Fault::new(
+                FaultKind::Invalid,
+                "a namespace in Redis has no braces: they mark the slot of a key",
+            ));
+        }
+        let doing = "failed to connect to redis";
+        let address = url.into_connection_info().map_err(|error| fault(doing, &error))?;
+        let client =
+            Client::open(address.set_tcp_settings(tcp_settings(settings))).map_err(|error| fault(doing, &error))?;
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(settings.command_timeout))
+            .set_connection_timeout(Some(settings.connect_timeout))
+            .set_number_of_retries(1);
+        let manager = ConnectionManager::new_with_config(client, config).await.map_err(|error| fault(doing, &error))?;
+        Ok(Self { manager, namespace: namespace.to_owned() })
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Calls a script to `doing` something to `what`.
+    pub async fn call<T>(&self, script: &ScriptInvocation<'_>, doing: &str, what: impl Display) -> Result<T, Fault>
+    where
+        T: FromRedisValue,
+    {
+        let mut manager = self.manager.clone();
+        script.invoke_async(&mut manager).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+    }
+
+    /// Sends commands to `doing` something to `what`, all in one go.
+    pub async fn send<T>(&self, commands: &Pipeline, doing: &str, what: impl Display) -> Result<T, Fault>
+    where
+        T: FromRedisValue,
+    {
+        let mut manager = self.manager.clone();
+        commands.query_async(&mut manager).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+    }
+}
+
+fn tcp_settings(settings: RedisSettings) -> TcpSettings {
+    let tcp = TcpSettings::default().set_nodelay(true);
+    // A server that goes without a word (its machine died) leaves a connection on which nothing ever arrives; the kernel
+    // gives it up after this time, and a new one is made. Other systems wait for their own, longer time.
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(settings.command_timeout + settings.connect_timeout);
+    tcp
+}
