@@ -5,7 +5,7 @@ mod arguments;
 mod client;
 mod export;
 pub mod generate;
-mod load;
+pub mod load;
 mod progress;
 mod tokens;
 mod trial_folder;
