@@ -376,12 +376,20 @@ impl Settings {
     /// The FHIR base as clients see it, without a slash at the end. Without a setting, the listen address and `/fhir`.
     pub fn public_base(&self) -> Result<Url, WrongSetting> {
         let wrong = |what: &dyn fmt::Display| WrongSetting::of("public_url", what);
-        let text =
-            if self.public_url.is_empty() { format!("http://{}/fhir", self.listen) } else { self.public_url.clone() };
+        let speaks_tls = !self.tls_certificate_file.as_os_str().is_empty();
+        let scheme = if speaks_tls { "https" } else { "http" };
+        let text = if self.public_url.is_empty() {
+            format!("{scheme}://{}/fhir", self.listen)
+        } else {
+            self.public_url.clone()
+        };
         let url = Url::parse(text.trim_end_matches('/')).map_err(|error| wrong(&error))?;
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
             return Err(wrong(&"it must be http(s)://host/path, without a user, a query or a fragment"));
+        }
+        if speaks_tls && url.scheme() != "https" {
+            return Err(wrong(&"it must be https://…: with ATR_TLS_CERTIFICATE_FILE the API speaks TLS"));
         }
         Ok(url)
     }
@@ -534,6 +542,17 @@ mod tests {
             let problem = external(token_url).expect_err(token_url);
             assert!(problem.contains("ATR_TOKEN_URL"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_server_that_speaks_tls_says_so_in_its_urls() {
+        let base = |public: &str| {
+            let files = [("ATR_TLS_CERTIFICATE_FILE", "tls.crt"), ("ATR_TLS_KEY_FILE", "tls.key")];
+            let settings = read(&[&files[..], &[("ATR_PUBLIC_URL", public)]].concat())?;
+            settings.public_base().map(String::from).map_err(|error| error.to_string())
+        };
+        assert_eq!(base(""), Ok("https://127.0.0.1:8080/fhir".to_owned()));
+        assert!(base("http://127.0.0.1:8080/fhir").is_err_and(|problem| problem.contains("ATR_PUBLIC_URL")));
     }
 
     #[test]
