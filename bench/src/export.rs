@@ -34,8 +34,9 @@ pub struct Exported {
     pub cpu_seconds: CpuSeconds,
     /// The most memory that each of our processes had resident, the largest of one name.
     pub peak_memory_bytes: BTreeMap<String, u64>,
-    /// Commands that Redis has worked on meanwhile, those for our polls among them.
-    pub redis_commands: u64,
+    /// How often Redis has read something from a connection meanwhile, for our polls too: a call of a script, or commands
+    /// that were sent in one go.
+    pub redis_calls: u64,
     /// Attempts at tasks. Each is a publish with its confirm, a delivery and an ack.
     pub attempts: u64,
 }
@@ -95,7 +96,7 @@ impl Exported {
 /// Exports the list.
 pub async fn run(system: &System, data: &Loaded) -> anyhow::Result<Exported> {
     let client = Client::builder().build()?;
-    let commands = redis_commands(&system.redis).await?;
+    let calls = redis_calls(&system.redis).await?;
     let attempts = attempts(&client, system).await?;
     let cpu = usage::cpu_seconds(&system.processes());
 
@@ -138,7 +139,7 @@ pub async fn run(system: &System, data: &Loaded) -> anyhow::Result<Exported> {
         first_file_seconds: first_file.map_or(seconds, |first| first.as_secs_f64()),
         cpu_seconds,
         peak_memory_bytes,
-        redis_commands: redis_commands(&system.redis).await? - commands,
+        redis_calls: redis_calls(&system.redis).await? - calls,
         attempts: self::attempts(&client, system).await? - attempts,
     };
     let mut page = first_page;
@@ -152,11 +153,11 @@ pub async fn run(system: &System, data: &Loaded) -> anyhow::Result<Exported> {
     }
 }
 
-async fn redis_commands(url: &str) -> anyhow::Result<u64> {
+async fn redis_calls(url: &str) -> anyhow::Result<u64> {
     let mut redis = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
     let stats: String = redis::cmd("INFO").arg("stats").query_async(&mut redis).await?;
-    let commands = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
-    commands.and_then(|commands| commands.trim().parse().ok()).context("Redis does not say how many commands it had")
+    let calls = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
+    calls.and_then(|calls| calls.trim().parse().ok()).context("Redis does not say how often it was called")
 }
 
 /// Attempts at tasks by all workers so far.

@@ -102,7 +102,7 @@ impl Report {
             ("CPU seconds, export", cpu(&export.cpu_seconds)),
             ("CPU seconds, pipe", cpu(&pipe.cpu_seconds)),
             ("peak memory", self.memory()),
-            ("Redis commands / 1,000 resources", per_thousand(export.redis_commands, resources)),
+            ("Redis calls / 1,000 resources", per_thousand(export.redis_calls, resources)),
             ("RabbitMQ operations / 1,000 resources", per_thousand(3 * export.attempts, resources)),
         ]);
         figures
@@ -140,7 +140,7 @@ impl Report {
                     "twice": twice,
                     "cpuSeconds": export.cpu_seconds,
                     "peakMemoryBytes": export.peak_memory_bytes,
-                    "redisCommands": export.redis_commands,
+                    "redisCalls": export.redis_calls,
                     "attempts": export.attempts,
                 },
                 "pipe": {

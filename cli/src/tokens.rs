@@ -9,7 +9,7 @@ use serde::Deserialize;
 use shared::access::assertion::ASSERTION_TYPE;
 use shared::access::key_pair::PrivateKey;
 use shared::clock::{Clock, SystemClock};
-use shared::settings;
+use shared::wire;
 use tokio::time::Instant;
 use url::Origin;
 
@@ -69,7 +69,7 @@ impl Tokens {
         let configuration: Configuration = response.json().await.with_context(|| format!("{url} cannot be read"))?;
         let (base, endpoint) = (Url::parse(server)?, Url::parse(&configuration.token_endpoint)?);
         for url in [&base, &endpoint] {
-            if settings::is_overheard(url) {
+            if wire::is_exposed(url) {
                 bail!("{url} is not https, and tokens are not sent in the clear");
             }
         }

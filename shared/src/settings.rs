@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use thiserror::Error;
-use url::{Host, Url};
+use url::Url;
+
+use crate::wire;
 
 /// Where this server's own token endpoint is, below the FHIR base.
 pub const OWN_TOKEN_PATH: &str = "auth/token";
@@ -311,7 +313,7 @@ impl Settings {
         }
         let base = self.public_base()?;
         for (name, url) in [("public_url", Some(base)), ("token_url", self.token_endpoint()?)] {
-            if url.is_some_and(|url| is_overheard(&url)) {
+            if url.is_some_and(|url| wire::is_exposed(&url)) {
                 return Err(WrongSetting::of(name, "it must be https://…: access tokens are not sent in the clear"));
             }
         }
@@ -400,18 +402,6 @@ impl Settings {
         let others = self.own_urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
         Ok(crate::fhir::OwnBases::new(std::iter::once(public).chain(others)))
     }
-}
-
-/// Whether what is sent there can be read on the way: it is neither https nor this machine.
-#[must_use]
-pub fn is_overheard(url: &Url) -> bool {
-    let is_this_machine = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() != "https" && !is_this_machine
 }
 
 /// One line that names the setting. The values themselves may be secrets and are left out.
