@@ -98,7 +98,7 @@ pub async fn run(system: &System, data: &Loaded) -> anyhow::Result<Exported> {
     let client = Client::builder().build()?;
     let calls = redis_calls(&system.redis).await?;
     let attempts = attempts(&client, system).await?;
-    let cpu = usage::cpu_seconds(&system.processes());
+    let cpu = usage::cpu_reading(&system.processes());
 
     let began = Instant::now();
     // A manifest that can be had while the job runs tells when the first file is there.
@@ -125,7 +125,7 @@ pub async fn run(system: &System, data: &Loaded) -> anyhow::Result<Exported> {
     };
     let seconds = began.elapsed().as_secs_f64();
 
-    let cpu_seconds = usage::between(&cpu, &usage::cpu_seconds(&system.processes()));
+    let cpu_seconds = usage::between(&cpu, &usage::cpu_reading(&system.processes()));
     let mut peak_memory_bytes = BTreeMap::new();
     for (name, process) in system.processes() {
         let peak: &mut u64 = peak_memory_bytes.entry(name.to_owned()).or_default();

@@ -74,11 +74,11 @@ pub async fn run(system: &System, data: &Loaded, written: &Checked) -> anyhow::R
         left: Mutex::new((1..).zip(loads).collect()),
     };
     let own = [("pipe", std::process::id()), ("store", system.parts.first().map_or(0, crate::system::Part::id))];
-    let cpu = usage::cpu_seconds(&own);
+    let cpu = usage::cpu_reading(&own);
     let began = Instant::now();
     let done = try_join_all((0..system.concurrency).map(|_| pipe.work())).await?;
     let seconds = began.elapsed().as_secs_f64();
-    let cpu_seconds = usage::between(&cpu, &usage::cpu_seconds(&own));
+    let cpu_seconds = usage::between(&cpu, &usage::cpu_reading(&own));
     pipe.outputs.remove_job(pipe.job).await?;
     let (resources, bytes) = done.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     ensure!(

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-/// CPU seconds by process.
+/// CPU seconds by the name of a program or of a part.
 pub type CpuSeconds = BTreeMap<String, f64>;
+
+/// CPU seconds that each process had used at a time, by name and number.
+#[derive(Debug, Default)]
+pub struct Reading(BTreeMap<(String, u32), f64>);
 
 /// Clock ticks in a second: what `/proc/[pid]/stat` counts in on every Linux that there is (`getconf CLK_TCK`).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -12,25 +16,27 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// The servers beside our own processes, by the name of their program.
 const SERVERS: [(&str, &str); 3] = [("postgres", "postgresql"), ("redis-server", "redis"), ("beam.smp", "rabbitmq")];
 
-/// CPU seconds that our processes and the servers have used so far, those of one name together.
-pub fn cpu_seconds(own: &[(&str, u32)]) -> CpuSeconds {
-    let mut seconds = CpuSeconds::new();
-    for (name, process) in own {
-        *seconds.entry((*name).to_owned()).or_default() += cpu_of(*process).map_or(0.0, |(_, seconds)| seconds);
-    }
+/// What our processes and the servers have used so far.
+pub fn cpu_reading(own: &[(&str, u32)]) -> Reading {
+    let mut reading = Reading::default();
     for process in processes() {
         let Some((program, used)) = cpu_of(process) else { continue };
-        if let Some((_, name)) = SERVERS.iter().find(|(known, _)| *known == program) {
-            *seconds.entry((*name).to_owned()).or_default() += used;
+        let ours = own.iter().find(|(_, one)| *one == process).map(|(name, _)| *name);
+        let servers = SERVERS.iter().find(|(known, _)| *known == program).map(|(_, name)| *name);
+        if let Some(name) = ours.or(servers) {
+            reading.0.insert((name.to_owned(), process), used);
         }
     }
-    seconds
+    reading
 }
 
-/// What was used between two readings.
-pub fn between(before: &CpuSeconds, after: &CpuSeconds) -> CpuSeconds {
-    let used = |(name, after): (&String, &f64)| (name.clone(), (after - before.get(name).unwrap_or(&0.0)).max(0.0));
-    after.iter().map(used).collect()
+/// What was used between two readings, the processes of one name together. What ended in between is not known any more.
+pub fn between(before: &Reading, after: &Reading) -> CpuSeconds {
+    let mut used = CpuSeconds::new();
+    for (process, seconds) in &after.0 {
+        *used.entry(process.0.clone()).or_default() += seconds - before.0.get(process).unwrap_or(&0.0);
+    }
+    used
 }
 
 /// The most memory that a process has had resident so far, in bytes.
@@ -73,9 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_does_not_count() {
-        let seconds = |api: f64| CpuSeconds::from([("api".to_owned(), api)]);
-        assert_eq!(between(&seconds(1.0), &seconds(3.5)), seconds(2.5));
-        assert_eq!(between(&CpuSeconds::new(), &seconds(3.5)), seconds(3.5));
+    fn what_was_there_before_does_not_count_and_what_has_ended_takes_nothing_off() {
+        let reading = |processes: &[(u32, f64)]| {
+            Reading(
+                processes.iter().map(|(process, seconds)| (("postgresql".to_owned(), *process), *seconds)).collect(),
+            )
+        };
+        let before = reading(&[(1, 10.0), (2, 1.0)]);
+        let used = between(&before, &reading(&[(2, 1.5), (3, 2.0)]));
+        assert_eq!(used, CpuSeconds::from([("postgresql".to_owned(), 2.5)]));
     }
 }
