@@ -84,7 +84,9 @@ fn refused(error: TokenError, problem: &str, claimed: Option<ClientId>) -> HttpR
     let body = json!({"error": error.code(), "error_description": described(problem)});
     let mut answer = answer(StatusCode::BAD_REQUEST, &body);
     if let Some(client) = claimed {
-        answer.extensions_mut().insert(Refused::Claimed(client));
+        // Scopes are looked at when the client is proven.
+        let is_proven = error == TokenError::InvalidScope;
+        answer.extensions_mut().insert(if is_proven { Refused::Proven(client) } else { Refused::Claimed(client) });
     }
     answer
 }

@@ -219,10 +219,10 @@ pub struct ExportArguments {
     /// The folder for the files; it is made if need be
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Only these types, separated by commas
+    /// Only these types, separated by commas; Group, Patient and Coverage have to be among them
     #[arg(long = "type", value_name = "TYPES")]
     pub types: Option<String>,
-    /// Only what changed after this instant
+    /// Only what changed after this instant, such as 2026-01-31T00:00:00Z
     #[arg(long, value_name = "INSTANT")]
     pub since: Option<String>,
     #[command(flatten)]

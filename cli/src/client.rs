@@ -62,7 +62,13 @@ fn add(arguments: &AddClientArguments) -> anyhow::Result<()> {
     if let Some(new) = &new_key {
         write_key(&new.file, &new.pem)?;
     }
-    write(file, &register)?;
+    if let Err(error) = write(file, &register) {
+        if let Some(new) = &new_key {
+            // Nobody has registered its other half.
+            let _ = fs::remove_file(&new.file);
+        }
+        return Err(error);
+    }
     println!("registered client {} in {}", arguments.client_id, file.display());
     print_needs(arguments, new_key.as_ref());
     Ok(())
@@ -172,7 +178,8 @@ fn remove(arguments: &RemoveClientArguments) -> anyhow::Result<()> {
     let before = register.clients.len();
     register.clients.retain(|entry| !is(entry, &arguments.client_id, arguments.issuer.as_ref()));
     if register.clients.len() == before {
-        bail!("no client '{}' is registered in {}", arguments.client_id, file.display());
+        let of_whom = arguments.issuer.as_deref().unwrap_or("this server; --issuer names another issuer");
+        bail!("no client '{}' with tokens of {of_whom} is registered in {}", arguments.client_id, file.display());
     }
     write(file, &register)?;
     println!("took client {} out of {}", arguments.client_id, file.display());
@@ -211,7 +218,7 @@ fn write(file: &Path, register: &Register) -> anyhow::Result<()> {
         // It may not even be there.
         let _ = fs::remove_file(&new);
     }
-    written.with_context(|| format!("cannot write {} for the same readers as before", file.display()))
+    written.with_context(|| format!("cannot write {}, for whoever could read it before", file.display()))
 }
 
 /// Gives a file the owner, the group and the mode of another.
@@ -275,7 +282,10 @@ mod tests {
 
     fn run(line: &str, file: &Path) -> anyhow::Result<()> {
         let words = format!("atr client {line}");
-        let words = words.split(' ').chain(["--file", file.to_str().expect("it is text")]);
+        let mut words: Vec<&str> = words.split(' ').collect();
+        if !words.contains(&"--file") {
+            words.extend(["--file", file.to_str().expect("it is text")]);
+        }
         let arguments = Arguments::try_parse_from(words)?;
         let Some(Command::Client(command)) = arguments.command else { panic!("it is a command on clients") };
         client(command)
@@ -330,12 +340,14 @@ mod tests {
             ("add north --all-lists --jwks-uri https://n.org/jwks --scope patient/*.read", "patient/*.read"),
             ("add north --all-lists --issuer https://i.org", "not among the issuers"),
             (&format!("add north --all-lists --new-key {key_name}"), "new file"),
+            (&format!("add north --all-lists --new-key {key_name}.2 --file /nowhere/clients.json"), "/nowhere"),
         ] {
             let problem = format!("{:#}", run(line, &file).expect_err(line));
             assert!(problem.contains(part), "{line}: {problem}");
             assert!(!file.exists(), "{line}");
         }
         assert_eq!(fs::read_to_string(&key).ok().as_deref(), Some("another key"));
+        assert!(!folder.path().join("north.pem.2").exists(), "a key that is registered nowhere is of no use");
     }
 
     #[test]

@@ -89,6 +89,17 @@ pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
     Ok(Exported { kick_off, polling, files })
 }
 
+/// Says what an export brought, and that something is missing when there is an error file.
+pub fn print_files(exported: &Exported, out: &Path) {
+    println!("the export is complete; its files are in {}:", out.display());
+    for file in &exported.files {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        let what =
+            if name.starts_with("OperationOutcome") { "problems: what is missing or is not followed" } else { "lines" };
+        println!("  {name:<32} {:>9} {what}", file.lines);
+    }
+}
+
 /// What requests are made with. Redirects that are followed leave the token behind when they lead to another server.
 pub async fn client(access: &AccessArguments, redirects: Policy) -> anyhow::Result<Client> {
     let builder = Client::builder().redirect(redirects);

@@ -5,7 +5,7 @@ mod arguments;
 mod client;
 mod export;
 pub mod generate;
-mod load;
+pub mod load;
 mod progress;
 mod tokens;
 mod trial_folder;
@@ -25,7 +25,10 @@ pub async fn run() -> ExitCode {
         Command::Up(arguments) => up::up(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Load(arguments) => load::load(arguments).await,
         Command::Generate(arguments) => generate_data(arguments).await.map(|()| ExitCode::SUCCESS),
-        Command::Export(arguments) => export::export(&arguments).await.map(|_| ExitCode::SUCCESS),
+        Command::Export(arguments) => export::export(&arguments).await.map(|exported| {
+            export::print_files(&exported, &arguments.out);
+            ExitCode::SUCCESS
+        }),
         Command::Client(command) => client::client(command).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
 //! `atr load`: FHIR files into PostgreSQL.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -24,10 +25,27 @@ enum Read {
     Bad(String),
 }
 
-/// Loads files and folders; reports each bad line with its place and loads the rest.
-pub async fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
-    let mut loader = Loader::connect(&arguments.source, OwnBases::new(&arguments.own_urls)).await?;
-    let paths = arguments.paths;
+/// What became of the files.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded {
+    /// Resources that could be read.
+    pub counts: LoadedCounts,
+    /// Lines that could not, and were left out.
+    pub bad_lines: u64,
+}
+
+/// Loads what the arguments name, and says what became of it.
+pub(crate) async fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
+    let Loaded { counts, bad_lines } = files(&arguments.source, &arguments.own_urls, arguments.paths).await?;
+    let LoadedCounts { new, changed, unchanged } = counts;
+    writeln!(std::io::stdout(), "{new} new, {changed} changed, {unchanged} unchanged, {bad_lines} left out").ok();
+    Ok(if bad_lines == 0 { ExitCode::SUCCESS } else { ExitCode::from(BAD_LINES) })
+}
+
+/// Loads files and folders into the source at a URL, which knows itself by `own_urls` too; reports each bad line with its
+/// place on standard error, and loads the rest.
+pub async fn files(source_url: &str, own_urls: &[String], paths: Vec<PathBuf>) -> anyhow::Result<Loaded> {
+    let mut loader = Loader::connect(source_url, OwnBases::new(own_urls)).await?;
     let reader = tokio::task::spawn_blocking(move || files::read(&paths)).await??;
     let bar = progress::bytes("loading", reader.total_bytes());
     // One batch is read while another is loaded; more would only fill memory.
@@ -52,10 +70,7 @@ pub async fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
     reading.await.context("reading the files broke off")??;
     loader.analyze().await?;
     bar.finish_and_clear();
-
-    let LoadedCounts { new, changed, unchanged } = counts;
-    writeln!(std::io::stdout(), "{new} new, {changed} changed, {unchanged} unchanged, {bad_lines} left out").ok();
-    Ok(if bad_lines == 0 { ExitCode::SUCCESS } else { ExitCode::from(BAD_LINES) })
+    Ok(Loaded { counts, bad_lines })
 }
 
 /// Reads on until the files end or nobody listens any more, because the load has failed.

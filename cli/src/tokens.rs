@@ -9,7 +9,7 @@ use serde::Deserialize;
 use shared::access::assertion::ASSERTION_TYPE;
 use shared::access::key_pair::PrivateKey;
 use shared::clock::{Clock, SystemClock};
-use shared::settings;
+use shared::wire;
 use tokio::time::Instant;
 use url::Origin;
 
@@ -64,12 +64,12 @@ impl Tokens {
         let url = format!("{server}/.well-known/smart-configuration");
         let response = client.get(&url).send().await.with_context(|| format!("cannot reach {server}"))?;
         if response.status() != StatusCode::OK {
-            bail!("{url} was answered with {}; does this server ask for tokens?", response.status());
+            bail!("{url} was answered with {}; is {server} its base, and does it ask for tokens?", response.status());
         }
         let configuration: Configuration = response.json().await.with_context(|| format!("{url} cannot be read"))?;
         let (base, endpoint) = (Url::parse(server)?, Url::parse(&configuration.token_endpoint)?);
         for url in [&base, &endpoint] {
-            if settings::is_overheard(url) {
+            if wire::is_exposed(url) {
                 bail!("{url} is not https, and tokens are not sent in the clear");
             }
         }
@@ -88,8 +88,10 @@ impl Tokens {
     pub async fn authorize(&mut self, request: RequestBuilder) -> anyhow::Result<RequestBuilder> {
         let Some(account) = &mut self.0 else { return Ok(request) };
         let url = request.try_clone().and_then(|request| request.build().ok()).map(|request| request.url().origin());
-        if url != Some(account.server.clone()) {
-            bail!("the server names a URL on another server, which is not sent the token");
+        if url.as_ref() != Some(&account.server) {
+            let url = url.map_or_else(String::new, |origin| origin.ascii_serialization());
+            let server = account.server.ascii_serialization();
+            bail!("the server names a URL on {url}, and tokens are sent to {server} only; is --server its public URL?");
         }
         Ok(request.bearer_auth(account.token().await?))
     }

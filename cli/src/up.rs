@@ -21,7 +21,7 @@ use shared::settings::Settings;
 use shared::shutdown::Shutdown;
 
 use crate::arguments::{AccessArguments, ExportArguments, UpArguments};
-use crate::export::{Exported, export};
+use crate::export::{Exported, export, print_files};
 use crate::{generate, generated, trial_folder};
 
 const BUCKET: &str = "exports";
@@ -149,13 +149,8 @@ async fn start_store(data: &Path, listen: SocketAddr) -> anyhow::Result<Devstore
 }
 
 fn print(exported: &Exported, out: &Path) {
-    println!("\nthe export is complete; its files are in {}:", out.display());
-    for file in &exported.files {
-        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-        let what =
-            if name.starts_with("OperationOutcome") { "problems: what is missing or is not followed" } else { "lines" };
-        println!("  {name:<32} {:>9} {what}", file.lines);
-    }
+    println!();
+    print_files(exported, out);
     println!("\nto do it again:");
     println!("  curl -i -H 'Prefer: respond-async' '{}'", exported.kick_off);
     println!("  curl -i '{}'   # the Content-Location of the answer", exported.polling);

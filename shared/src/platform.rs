@@ -68,6 +68,9 @@ pub async fn open_access(settings: &Settings, metrics: &Metrics) -> Result<Arc<d
         Some(Access::OpenToEverybody) => Ok(Arc::new(Open)),
         Some(Access::Smart) => {
             let (clients, keys) = (open_clients(settings, metrics).await?, open_keys(settings, clock.clone()).await?);
+            if clients.now().counts().0 == 0 {
+                tracing::warn!("no client of this server is registered, so that nobody can get a token");
+            }
             // A token endpoint may have a name for the outside besides the one below the base.
             let mut endpoints = vec![settings.own_token_endpoint()?.to_string()];
             endpoints.extend(settings.token_endpoint()?.map(String::from));
@@ -77,6 +80,9 @@ pub async fn open_access(settings: &Settings, metrics: &Metrics) -> Result<Arc<d
         }
         Some(Access::External) => {
             let (clients, keys) = (open_clients(settings, metrics).await?, open_keys(settings, clock.clone()).await?);
+            if clients.now().counts().1 == 0 {
+                tracing::warn!("no client of any issuer is registered, so that nobody can come in");
+            }
             Ok(Arc::new(External::new(
                 clients,
                 keys,

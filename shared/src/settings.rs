@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use thiserror::Error;
-use url::{Host, Url};
+use url::Url;
+
+use crate::wire;
 
 /// Where this server's own token endpoint is, below the FHIR base.
 pub const OWN_TOKEN_PATH: &str = "auth/token";
@@ -311,7 +313,7 @@ impl Settings {
         }
         let base = self.public_base()?;
         for (name, url) in [("public_url", Some(base)), ("token_url", self.token_endpoint()?)] {
-            if url.is_some_and(|url| is_overheard(&url)) {
+            if url.is_some_and(|url| wire::is_exposed(&url)) {
                 return Err(WrongSetting::of(name, "it must be https://…: access tokens are not sent in the clear"));
             }
         }
@@ -376,12 +378,20 @@ impl Settings {
     /// The FHIR base as clients see it, without a slash at the end. Without a setting, the listen address and `/fhir`.
     pub fn public_base(&self) -> Result<Url, WrongSetting> {
         let wrong = |what: &dyn fmt::Display| WrongSetting::of("public_url", what);
-        let text =
-            if self.public_url.is_empty() { format!("http://{}/fhir", self.listen) } else { self.public_url.clone() };
+        let speaks_tls = !self.tls_certificate_file.as_os_str().is_empty();
+        let scheme = if speaks_tls { "https" } else { "http" };
+        let text = if self.public_url.is_empty() {
+            format!("{scheme}://{}/fhir", self.listen)
+        } else {
+            self.public_url.clone()
+        };
         let url = Url::parse(text.trim_end_matches('/')).map_err(|error| wrong(&error))?;
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
             return Err(wrong(&"it must be http(s)://host/path, without a user, a query or a fragment"));
+        }
+        if speaks_tls && url.scheme() != "https" {
+            return Err(wrong(&"it must be https://…: with ATR_TLS_CERTIFICATE_FILE the API speaks TLS"));
         }
         Ok(url)
     }
@@ -392,18 +402,6 @@ impl Settings {
         let others = self.own_urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
         Ok(crate::fhir::OwnBases::new(std::iter::once(public).chain(others)))
     }
-}
-
-/// Whether what is sent there can be read on the way: it is neither https nor this machine.
-#[must_use]
-pub fn is_overheard(url: &Url) -> bool {
-    let is_this_machine = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() != "https" && !is_this_machine
 }
 
 /// One line that names the setting. The values themselves may be secrets and are left out.
@@ -534,6 +532,17 @@ mod tests {
             let problem = external(token_url).expect_err(token_url);
             assert!(problem.contains("ATR_TOKEN_URL"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_server_that_speaks_tls_says_so_in_its_urls() {
+        let base = |public: &str| {
+            let files = [("ATR_TLS_CERTIFICATE_FILE", "tls.crt"), ("ATR_TLS_KEY_FILE", "tls.key")];
+            let settings = read(&[&files[..], &[("ATR_PUBLIC_URL", public)]].concat())?;
+            settings.public_base().map(String::from).map_err(|error| error.to_string())
+        };
+        assert_eq!(base(""), Ok("https://127.0.0.1:8080/fhir".to_owned()));
+        assert!(base("http://127.0.0.1:8080/fhir").is_err_and(|problem| problem.contains("ATR_PUBLIC_URL")));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::key_set::KeySet;
+use super::tokens::Fingerprint;
 use super::{Lists, Scopes};
 use crate::fhir::{Identifier, ResourceId};
 
@@ -136,6 +137,8 @@ pub struct Client {
     pub scopes: Scopes,
     /// The lists that it may see.
     pub lists: Lists,
+    /// Tells its keys, or where they are, from any other: what was given to whoever had other keys is not for this client.
+    pub keys_fingerprint: String,
 }
 
 /// The public keys of a client.
@@ -198,7 +201,9 @@ impl Clients {
             (Some(issuer), None) if self.issuers.contains_key(&issuer) => {
                 self.of_issuers.insert((issuer, id), client).is_none()
             }
-            (Some(issuer), None) => return Err(format!("its issuer '{issuer}' is not among the issuers")),
+            (Some(issuer), None) => {
+                return Err(format!("its issuer '{issuer}' is not among the issuers, each with a jwks_uri"));
+            }
             (None, None) | (Some(_), Some(_)) => {
                 return Err("it has one of jwks_uri, jwks and issuer, and no more".to_owned());
             }
@@ -244,7 +249,9 @@ fn client(entry: ClientEntry) -> Result<Client, String> {
         }
         ListsEntry::Some(_) => return Err("lists: it names none; give ids, identifiers, or \"all\"".to_owned()),
     };
-    Ok(Client { id: entry.client_id, scopes, lists })
+    let keys = entry.jwks.map(|jwks| jwks.to_string()).or(entry.jwks_uri).or(entry.issuer).unwrap_or_default();
+    let keys_fingerprint = Fingerprint::of(&[&keys]).to_string();
+    Ok(Client { id: entry.client_id, scopes, lists, keys_fingerprint })
 }
 
 /// The keys of an entry; `None` when it has none.

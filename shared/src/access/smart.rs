@@ -74,7 +74,7 @@ impl Smart {
             .map_err(|error| Fault::new(FaultKind::Unavailable, "failed to draw a random token").because(error))?;
         let access_token = URL_SAFE_NO_PAD.encode_to_string(random);
         let life = Duration::from_secs(TOKEN_SECONDS);
-        let grant = Grant::new(&client.id, scopes.to_string(), self.clock.now() + life);
+        let grant = Grant::new(&client.id, &client.keys_fingerprint, scopes.to_string(), self.clock.now() + life);
         let scope = grant.scope.clone();
         self.tokens.remember(Fingerprint::of(&[&access_token]), &grant, life).await?;
         Ok(IssuedToken { client: ClientId(client.id.clone()), access_token, expires_in: TOKEN_SECONDS, scope })
@@ -92,6 +92,10 @@ impl Authorizer for Smart {
         }
         let clients = self.clients.now();
         let (client, _) = clients.own(&grant.client_id).ok_or_else(ended)?;
+        // A client that is registered anew has other keys, perhaps because somebody else had the old ones.
+        if client.keys_fingerprint != grant.keys_fingerprint {
+            return Err(ended());
+        }
         Ok(Caller {
             client: ClientId(client.id.clone()),
             scopes: Scopes::known_in(&grant.scope).within(&client.scopes),

@@ -23,6 +23,8 @@ pub struct Grant {
     pub client_id: String,
     /// What was granted.
     pub scope: String,
+    /// The keys that its client had then.
+    pub keys_fingerprint: String,
     /// When it ends, in microseconds since 1970: the store may keep it a little longer.
     expires_at_micros: i64,
 }
@@ -30,8 +32,13 @@ pub struct Grant {
 impl Grant {
     /// A grant until a time.
     #[must_use]
-    pub fn new(client_id: &str, scope: String, expires_at: Instant) -> Self {
-        Self { client_id: client_id.to_owned(), scope, expires_at_micros: expires_at.unix_micros() }
+    pub fn new(client_id: &str, keys_fingerprint: &str, scope: String, expires_at: Instant) -> Self {
+        Self {
+            client_id: client_id.to_owned(),
+            scope,
+            keys_fingerprint: keys_fingerprint.to_owned(),
+            expires_at_micros: expires_at.unix_micros(),
+        }
     }
 
     /// When it ends.

@@ -28,6 +28,7 @@ use aws_sdk_s3::config::{
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use tokio::time::timeout;
+use url::Url;
 
 use self::address::is_name;
 pub use self::address::{Checksums, NotAnS3Address, S3Address};
@@ -37,6 +38,7 @@ use self::writer::Writer;
 use super::{Link, LinkMethod, OutputStore, OutputWriter};
 use crate::export::{Encoding, JobId, OutputKey};
 use crate::fault::{Fault, FaultKind};
+use crate::wire::is_exposed;
 
 /// The smallest part that S3 takes, but for the last of an object.
 const SMALLEST_PART: usize = 5 << 20;
@@ -152,7 +154,11 @@ impl S3Outputs {
         let bucket = Bucket {
             client: Client::from_conf(store.build()),
             name: address.bucket.clone(),
-            signs_content: address.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http:")),
+            signs_content: address
+                .endpoint
+                .as_ref()
+                .and_then(|endpoint| Url::parse(endpoint).ok())
+                .is_some_and(|endpoint| is_exposed(&endpoint)),
         };
         Ok(Self {
             links: Links::new(public, source, &address.bucket),

@@ -87,7 +87,12 @@ fn name(text: &str) -> Fingerprint {
 }
 
 fn grant() -> Grant {
-    Grant::new("north \"1\"", "system/*.read".to_owned(), Instant::from_unix_micros(1_767_607_200_000_001))
+    Grant::new(
+        "north \"1\"",
+        "fingerprint",
+        "system/*.read".to_owned(),
+        Instant::from_unix_micros(1_767_607_200_000_001),
+    )
 }
 
 async fn the_first_use_is_told_so_and_no_other(store: Store) {

@@ -286,6 +286,21 @@ async fn a_client_that_is_taken_out_of_the_register_is_out() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_registered_with_another_key_has_none_of_its_old_tokens() {
+    let (north, renewed) = (&Client::new("north", KeyKind::Es384), &Client::new("north", KeyKind::Es384));
+    let register = &RegisterFile::of(&[north.entry("system/*.read", &json!("all"))]);
+    with_register(&small_list(), register, |system| async move {
+        north.acts(&system, "system/*.read").await;
+        assert_eq!(system.get("/Group/g").await.status(), StatusCode::OK);
+        register.write(&json!({"clients": [renewed.entry("system/*.read", &json!("all"))]}));
+        system.becomes("/Group/g", StatusCode::UNAUTHORIZED).await;
+        renewed.acts(&system, "system/*.read").await;
+        assert_eq!(system.get("/Group/g").await.status(), StatusCode::OK);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_that_is_put_into_the_register_is_in() {
     let north = &Client::new("north", KeyKind::Es384);
     let register = &RegisterFile::of(&[]);

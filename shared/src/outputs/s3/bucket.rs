@@ -24,8 +24,8 @@ const REMOVED_AT_ONCE: usize = 1000;
 pub(super) struct Bucket {
     pub(super) client: Client,
     pub(super) name: String,
-    /// Whether the signature covers the content. Over TLS it need not, and a digest of every byte is a good part of what an
-    /// upload costs the processor.
+    /// Whether the signature covers the content. Where nobody can change it on the way it need not, and a digest of every
+    /// byte is a good part of what an upload costs the processor.
     pub(super) signs_content: bool,
 }
 
