@@ -21,7 +21,6 @@ use crate::Api;
 use crate::error::ApiError;
 
 /// The client that a refused request claims to be from or is from, in the extensions of its answer.
-#[derive(Clone)]
 pub enum Refused {
     /// It was named and has not proven who it is.
     Claimed(ClientId),

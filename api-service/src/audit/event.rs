@@ -1,8 +1,8 @@
 //! One event as a FHIR R4 AuditEvent: a line of JSON. Pure.
 //!
 //! It says who (`agent`: `who` is the client, `altId` one that was only claimed, `network` where the request came from),
-//! what (`entity`: list, job and file), when and with which outcome. It never says a member's id or anything of a member: of requests that name one, only the type of action
-//! is kept.
+//! what (`entity`: list, job and file), when and with which outcome. It never says a member's id or anything of a member: of
+//! requests that name one, only the type of action is kept.
 
 use std::net::IpAddr;
 

@@ -2,7 +2,8 @@
 //!
 //! A client proves who it is by an assertion, signed with a key that it has registered, and gets an access token for five
 //! minutes. The token is a random text, which the [`TokenStore`] remembers for all replicas; what its client may do is
-//! read from the register at each call, so that a client that is taken out is out at once.
+//! read from the register at each call, so that a client that is taken out is
+//! out as soon as the register has been read again.
 
 use std::sync::Arc;
 use std::time::Duration;
