@@ -7,7 +7,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, ResponseError, web};
-use shared::access::Caller;
+use shared::access::{Caller, Refusal};
 
 use crate::Api;
 use crate::error::ApiError;
@@ -21,7 +21,7 @@ impl FromRequest for Known {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let caller = request.extensions().get::<Caller>().cloned();
-        ready(caller.map(Self).ok_or(ApiError::TokenMissing))
+        ready(caller.map(Self).ok_or(Refusal::TokenMissing.into()))
     }
 }
 
@@ -46,7 +46,7 @@ async fn find(request: &ServiceRequest) -> Result<Caller, ApiError> {
     let authorization = headers.next().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     if headers.next().is_some() {
         let problem = "it came in more than one Authorization header".to_owned();
-        return Err(ApiError::TokenInvalid(problem));
+        return Err(Refusal::TokenInvalid(problem).into());
     }
     Ok(api.access.caller(authorization.as_deref()).await?)
 }

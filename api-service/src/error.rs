@@ -4,7 +4,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use shared::access::{Permission, Refusal};
-use shared::export::ClientId;
 use shared::fault::Fault;
 use shared::fhir::{Issue, IssueCode, ResourceType};
 use thiserror::Error;
@@ -86,15 +85,9 @@ pub enum ApiError {
     /// The job has failed; what it says is in the issue.
     #[error("{}", .0.diagnostics)]
     JobFailed(Issue),
-    /// Who calls has not said who it is (RFC 6750 §3).
-    #[error("this server asks for an access token; send 'Authorization: Bearer <token>'")]
-    TokenMissing,
-    /// The token says nothing that is believed here (RFC 6750 §3.1).
-    #[error("the access token is not valid: {0}")]
-    TokenInvalid(String),
-    /// Who calls is known, and not registered here.
-    #[error("the client of this token is not registered here; ask who runs this server")]
-    Unregistered(ClientId),
+    /// Who calls is not let in (RFC 6750 §3).
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The token is good for less than is asked for (RFC 6750 §3.1, standards §5.34).
     #[error("the access token does not allow this for {}; it needs {}", names(.types), scopes(.types, *.needed))]
     OutOfScope {
@@ -146,17 +139,6 @@ pub enum ApiError {
     AsksForNoTokens,
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::TokenMissing => Self::TokenMissing,
-            Refusal::TokenInvalid(why) => Self::TokenInvalid(why),
-            Refusal::Unregistered(client) => Self::Unregistered(client),
-            Refusal::Fault(fault) => Self::Fault(fault),
-        }
-    }
-}
-
 impl ApiError {
     fn issue(&self) -> Issue {
         let text = shown(&self.to_string());
@@ -186,18 +168,20 @@ impl ApiError {
             Self::TooSlow => Issue::error(IssueCode::Transient, text),
             Self::Encoded(_) => Issue::error(IssueCode::NotSupported, text).at("Content-Encoding"),
             Self::JobFailed(issue) => issue.clone(),
-            Self::TokenMissing | Self::TokenInvalid(_) => Issue::error(IssueCode::Login, text),
-            Self::Unregistered(_) | Self::OutOfScope { .. } | Self::ListsOnly => {
+            Self::Refused(Refusal::TokenMissing | Refusal::TokenInvalid(_)) => Issue::error(IssueCode::Login, text),
+            Self::Refused(Refusal::Unregistered(_)) | Self::OutOfScope { .. } | Self::ListsOnly => {
                 Issue::error(IssueCode::Forbidden, text)
             }
             Self::Unrecorded => Issue::error(IssueCode::Transient, text),
             Self::IssuesNoTokens => Issue::error(IssueCode::NotFound, text),
             // What failed inside is for the operator's log, not for the client.
-            Self::Fault(fault) if fault.is_transient() => Issue::error(
+            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if fault.is_transient() => Issue::error(
                 IssueCode::Transient,
                 format!("a part of the server cannot be reached now; try again in {PAUSE_SECONDS} seconds"),
             ),
-            Self::Fault(_) => Issue::error(IssueCode::Exception, "the server failed to answer; its log says why"),
+            Self::Fault(_) | Self::Refused(Refusal::Fault(_)) => {
+                Issue::error(IssueCode::Exception, "the server failed to answer; its log says why")
+            }
         }
     }
 }
@@ -223,17 +207,21 @@ impl ResponseError for ApiError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::JobFailed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::TokenMissing | Self::TokenInvalid(_) => StatusCode::UNAUTHORIZED,
-            Self::Unregistered(_) | Self::OutOfScope { .. } | Self::ListsOnly => StatusCode::FORBIDDEN,
+            Self::Refused(Refusal::TokenMissing | Refusal::TokenInvalid(_)) => StatusCode::UNAUTHORIZED,
+            Self::Refused(Refusal::Unregistered(_)) | Self::OutOfScope { .. } | Self::ListsOnly => {
+                StatusCode::FORBIDDEN
+            }
             Self::Unrecorded => StatusCode::SERVICE_UNAVAILABLE,
             Self::IssuesNoTokens => StatusCode::NOT_FOUND,
-            Self::Fault(fault) if fault.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if fault.is_transient() => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Fault(_) | Self::Refused(Refusal::Fault(_)) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        if let Self::Fault(fault) = self {
+        if let Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) = self {
             tracing::error!(%fault, "a request failed");
         }
         let mut response = outcome(self.status_code(), &self.issue());
@@ -242,10 +230,10 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allowed, .. } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
-            Self::TokenInvalid(_) => {
+            Self::Refused(Refusal::TokenInvalid(_)) => {
                 headers.insert(header::WWW_AUTHENTICATE, challenge("error=\"invalid_token\""));
             }
-            Self::TokenMissing => {
+            Self::Refused(Refusal::TokenMissing) => {
                 headers.insert(header::WWW_AUTHENTICATE, challenge(""));
             }
             Self::OutOfScope { types, needed } => {
@@ -256,13 +244,13 @@ impl ResponseError for ApiError {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(PAUSE_SECONDS));
                 response.extensions_mut().insert(audit::Unrecorded);
             }
-            Self::Unregistered(client) => {
+            Self::Refused(Refusal::Unregistered(client)) => {
                 response.extensions_mut().insert(Refused::Proven(client.clone()));
             }
             Self::Throttled { retry_after_seconds, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
             }
-            Self::Fault(fault) if fault.is_transient() => {
+            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if fault.is_transient() => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(PAUSE_SECONDS));
             }
             _ => {}
