@@ -1,6 +1,7 @@
 //! The audit trail: an event for each thing that it has to tell of, and nothing of any member.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use shared::settings::{Links, Settings};
 
 use super::small_list;
 use crate::harness::clients::{Client, RegisterFile};
-use crate::harness::system::{issue, with_settings};
+use crate::harness::system::{System, issue, with_settings};
 use crate::oracle::by_key;
 
 /// An event in short: its codes, its outcome, who, which list, whether a job is named, and the file.
@@ -76,6 +77,11 @@ impl Trail {
     }
 }
 
+/// As [`with_settings`], with this trail.
+async fn with_trail<F: Future<Output = ()>>(lines: &[String], trail: &Trail, story: impl FnOnce(Arc<System>) -> F) {
+    with_settings(lines, |settings| trail.settings(settings), story).await;
+}
+
 fn event(codes: &[&str], outcome: &str, who: Option<&str>, list: Option<&str>, job: Option<&str>) -> Told {
     Told {
         codes: codes.iter().map(|code| (*code).to_owned()).collect(),
@@ -99,7 +105,7 @@ async fn each_step_of_an_export_is_one_event() {
         };
         with_settings(&small_list(), change, |system| async move {
             let (who, list) = (Some("north"), Some("Group/g"));
-            system.act_with(Some(&trail.north.token(&system, "system/*.read").await));
+            trail.north.acts(&system, "system/*.read").await;
             assert_eq!(since(&file, &mut known), [event(&["token"], "0", who, None, None)]);
 
             let polling = system.kick_off("/Group/g/$export?_type=Group,Patient").await;
@@ -138,55 +144,45 @@ async fn each_step_of_an_export_is_one_event() {
 async fn each_refusal_is_one_event_that_says_who_it_was_as_far_as_that_is_known() {
     let trail = &Trail::new();
     let (file, mut known) = (trail.file(), 0);
-    with_settings(
-        &small_list(),
-        |settings| trail.settings(settings),
-        |system| async move {
-            let impostor = Client::new("north", KeyKind::Es384);
-            let stranger = Client::new("stranger", KeyKind::Es384);
-            for (client, claimed) in [(&impostor, Some("north")), (&stranger, None)] {
-                assert_eq!(client.ask(&system, "system/*.read").await.status(), StatusCode::BAD_REQUEST);
-                let refused = event(&["token", "refusal"], "4", None, None, None);
-                let claimed = claimed.map(str::to_owned);
-                assert_eq!(since(&file, &mut known), [Told { claimed, ..refused }]);
-            }
-            for (path, codes, list) in [
-                ("/Group/g/$export", &["kick-off", "refusal"][..], Some("Group/g")),
-                ("/Group/g", &["read", "refusal"], Some("Group/g")),
-                ("/Patient/1", &["read", "refusal"], None),
-                ("/Group?identifier=1", &["read", "refusal"], None),
-            ] {
-                assert_eq!(system.get(path).await.status(), StatusCode::UNAUTHORIZED);
-                assert_eq!(since(&file, &mut known), [event(codes, "4", None, list, None)], "{path}");
-            }
-            system.act_with(Some(&trail.north.token(&system, "system/Group.read").await));
-            since(&file, &mut known);
-            let who = Some("north");
-            let unknown = "00000000-0000-4000-8000-000000000000";
-            for (path, status, codes, list, job) in [
-                ("/Group/g/$export?_type=Patient", 403, &["kick-off", "refusal"][..], Some("Group/g"), None),
-                ("/Group/x/$export", 404, &["kick-off", "refusal"], Some("Group/x"), None),
-                ("/Group/g/$export?_since=yesterday", 400, &["kick-off"], Some("Group/g"), None),
-                ("/Patient/1", 403, &["read", "refusal"], None, None),
-                (&format!("/export/{unknown}"), 404, &["poll", "refusal"], None, Some(unknown)),
-                (
-                    &format!("/export/{unknown}/Patient/1.1.1.ndjson"),
-                    404,
-                    &["download", "refusal"],
-                    None,
-                    Some(unknown),
-                ),
-            ] {
-                assert_eq!(system.get(path).await.status().as_u16(), status, "{path}");
-                assert_eq!(since(&file, &mut known), [event(codes, "4", who, list, job)], "{path}");
-            }
-            assert_eq!(system.delete(&format!("/export/{unknown}")).await.status(), StatusCode::NOT_FOUND);
-            assert_eq!(since(&file, &mut known), [event(&["delete", "refusal"], "4", who, None, Some(unknown))]);
-            // What everybody may know is no event.
-            assert_eq!(system.get("/metadata").await.status(), StatusCode::OK);
-            assert_eq!(since(&file, &mut known), []);
-        },
-    )
+    with_trail(&small_list(), trail, |system| async move {
+        let impostor = Client::new("north", KeyKind::Es384);
+        let stranger = Client::new("stranger", KeyKind::Es384);
+        for (client, claimed) in [(&impostor, Some("north")), (&stranger, None)] {
+            assert_eq!(client.ask(&system, "system/*.read").await.status(), StatusCode::BAD_REQUEST);
+            let refused = event(&["token", "refusal"], "4", None, None, None);
+            let claimed = claimed.map(str::to_owned);
+            assert_eq!(since(&file, &mut known), [Told { claimed, ..refused }]);
+        }
+        for (path, codes, list) in [
+            ("/Group/g/$export", &["kick-off", "refusal"][..], Some("Group/g")),
+            ("/Group/g", &["read", "refusal"], Some("Group/g")),
+            ("/Patient/1", &["read", "refusal"], None),
+            ("/Group?identifier=1", &["read", "refusal"], None),
+        ] {
+            assert_eq!(system.get(path).await.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(since(&file, &mut known), [event(codes, "4", None, list, None)], "{path}");
+        }
+        trail.north.acts(&system, "system/Group.read").await;
+        since(&file, &mut known);
+        let who = Some("north");
+        let unknown = "00000000-0000-4000-8000-000000000000";
+        for (path, status, codes, list, job) in [
+            ("/Group/g/$export?_type=Patient", 403, &["kick-off", "refusal"][..], Some("Group/g"), None),
+            ("/Group/x/$export", 404, &["kick-off", "refusal"], Some("Group/x"), None),
+            ("/Group/g/$export?_since=yesterday", 400, &["kick-off"], Some("Group/g"), None),
+            ("/Patient/1", 403, &["read", "refusal"], None, None),
+            (&format!("/export/{unknown}"), 404, &["poll", "refusal"], None, Some(unknown)),
+            (&format!("/export/{unknown}/Patient/1.1.1.ndjson"), 404, &["download", "refusal"], None, Some(unknown)),
+        ] {
+            assert_eq!(system.get(path).await.status().as_u16(), status, "{path}");
+            assert_eq!(since(&file, &mut known), [event(codes, "4", who, list, job)], "{path}");
+        }
+        assert_eq!(system.delete(&format!("/export/{unknown}")).await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(since(&file, &mut known), [event(&["delete", "refusal"], "4", who, None, Some(unknown))]);
+        // What everybody may know is no event.
+        assert_eq!(system.get("/metadata").await.status(), StatusCode::OK);
+        assert_eq!(since(&file, &mut known), []);
+    })
     .await;
 }
 
@@ -194,24 +190,20 @@ async fn each_refusal_is_one_event_that_says_who_it_was_as_far_as_that_is_known(
 async fn each_read_and_search_is_one_event() {
     let trail = &Trail::new();
     let (file, mut known) = (trail.file(), 0);
-    with_settings(
-        &small_list(),
-        |settings| trail.settings(settings),
-        |system| async move {
-            trail.north.acts(&system, "system/*.read").await;
-            since(&file, &mut known);
-            for (path, list) in [
-                ("/Group/g", Some("Group/g")),
-                ("/Group/g/_history", Some("Group/g")),
-                ("/Group/g/_history/1", Some("Group/g")),
-                ("/Patient/1", None),
-                ("/Group?_id=g", None),
-            ] {
-                assert_eq!(system.get(path).await.status(), StatusCode::OK, "{path}");
-                assert_eq!(since(&file, &mut known), [event(&["read"], "0", Some("north"), list, None)], "{path}");
-            }
-        },
-    )
+    with_trail(&small_list(), trail, |system| async move {
+        trail.north.acts(&system, "system/*.read").await;
+        since(&file, &mut known);
+        for (path, list) in [
+            ("/Group/g", Some("Group/g")),
+            ("/Group/g/_history", Some("Group/g")),
+            ("/Group/g/_history/1", Some("Group/g")),
+            ("/Patient/1", None),
+            ("/Group?_id=g", None),
+        ] {
+            assert_eq!(system.get(path).await.status(), StatusCode::OK, "{path}");
+            assert_eq!(since(&file, &mut known), [event(&["read"], "0", Some("north"), list, None)], "{path}");
+        }
+    })
     .await;
 }
 
@@ -221,21 +213,17 @@ async fn the_trail_says_nothing_of_any_member() {
     let lines: Vec<String> = small_list().iter().map(|line| line.replace("Patient/1", "Patient/member-one")).collect();
     let lines: Vec<String> =
         lines.iter().map(|line| line.replace(r#""Patient","id":"1""#, r#""Patient","id":"member-one""#)).collect();
-    with_settings(
-        &lines,
-        |settings| trail.settings(settings),
-        |system| async move {
-            system.act_with(Some(&trail.north.token(&system, "system/*.read").await));
-            let patient = json!({"name": "patient", "valueReference": {"reference": "Patient/member-one"}});
-            system.export_by("/Group/g/$davinci-data-export", &[patient]).await;
-            system.get("/Patient/member-one").await;
-            system.get("/Patient/member-one/_history/9").await;
-            system.get("/Group/g/$export?_typeFilter=Patient%3F_id%3Dmember-one").await;
-            system.act_with(None);
-            system.get("/Patient/member-one").await;
-            system.get("/Patient/member-one/$export").await;
-        },
-    )
+    with_trail(&lines, trail, |system| async move {
+        trail.north.acts(&system, "system/*.read").await;
+        let patient = json!({"name": "patient", "valueReference": {"reference": "Patient/member-one"}});
+        system.export_by("/Group/g/$davinci-data-export", &[patient]).await;
+        system.get("/Patient/member-one").await;
+        system.get("/Patient/member-one/_history/9").await;
+        system.get("/Group/g/$export?_typeFilter=Patient%3F_id%3Dmember-one").await;
+        system.act_with(None);
+        system.get("/Patient/member-one").await;
+        system.get("/Patient/member-one/$export").await;
+    })
     .await;
     let text = std::fs::read_to_string(trail.file()).expect("it was written");
     assert!(text.lines().count() > 5 && !text.contains("member-one"), "{text}");
