@@ -9,9 +9,8 @@ use std::path::PathBuf;
 use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use thiserror::Error;
-use url::Url;
 
-use crate::wire;
+mod rules;
 
 /// Where this server's own token endpoint is, below the FHIR base.
 pub const OWN_TOKEN_PATH: &str = "auth/token";
@@ -244,164 +243,6 @@ impl Settings {
         settings.check()?;
         Ok(settings)
     }
-
-    fn check(&self) -> Result<(), WrongSetting> {
-        let at_least_one = [
-            ("jobs_per_client", self.jobs_per_client),
-            ("polls_per_minute", u64::from(self.polls_per_minute)),
-            ("poll_burst", u64::from(self.poll_burst)),
-            ("link_seconds", self.link_seconds),
-            ("retention_seconds", self.retention_seconds),
-            ("slice_ids", self.slice_ids),
-            ("page_ids", u64::from(self.page_ids)),
-            ("file_bytes", self.file_bytes),
-            ("window", u64::from(self.window)),
-            ("permits", u64::from(self.permits)),
-            ("task_attempts", u64::from(self.task_attempts)),
-            ("unpublished_due_seconds", self.unpublished_due_seconds),
-            ("published_due_seconds", self.published_due_seconds),
-            ("working_due_seconds", self.working_due_seconds),
-            ("janitor_seconds", self.janitor_seconds),
-            ("source_connections", self.source_connections as u64),
-            ("call_seconds", self.call_seconds),
-            ("upload_seconds", self.upload_seconds),
-            ("body_bytes", self.body_bytes as u64),
-            ("grace_seconds", self.grace_seconds),
-            ("reload_seconds", self.reload_seconds),
-            ("fetch_keys_seconds", self.fetch_keys_seconds),
-        ];
-        for (name, value) in at_least_one {
-            if value == 0 {
-                return Err(WrongSetting::of(name, "it must be 1 or more"));
-            }
-        }
-        if self.part_bytes < 5 << 20 {
-            return Err(WrongSetting::of("part_bytes", "S3 takes no part under 5 MiB (5242880)"));
-        }
-        if self.namespace.is_empty()
-            || !self.namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        {
-            return Err(WrongSetting::of("namespace", "it is made of letters, digits, '-' and '_'"));
-        }
-        self.check_access()?;
-        self.audit_stream()?;
-        self.tls_files()?;
-        self.token_endpoint()?;
-        self.public_base().map(|_| ())
-    }
-
-    /// Whether callers need an access token.
-    #[must_use]
-    pub fn asks_for_tokens(&self) -> bool {
-        matches!(self.access, Some(Access::Smart | Access::External))
-    }
-
-    /// How clients download. Where tokens are asked for, ATR has files ask for them too (standards §5.1).
-    #[must_use]
-    pub fn link_mode(&self) -> Links {
-        self.links.unwrap_or(if self.asks_for_tokens() { Links::Gated } else { Links::Signed })
-    }
-
-    /// Tokens go with every request: whoever hears one may use it.
-    fn check_access(&self) -> Result<(), WrongSetting> {
-        if !self.asks_for_tokens() {
-            return Ok(());
-        }
-        if self.public_url.is_empty() {
-            let what = "it is not set; with access tokens it must be, as clients see it";
-            return Err(WrongSetting::of("public_url", what));
-        }
-        let base = self.public_base()?;
-        for (name, url) in [("public_url", Some(base)), ("token_url", self.token_endpoint()?)] {
-            if url.is_some_and(|url| wire::is_exposed(&url)) {
-                return Err(WrongSetting::of(name, "it must be https://…: access tokens are not sent in the clear"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The certificate of the API and its key; `None` when it speaks plain HTTP.
-    pub fn tls_files(&self) -> Result<Option<[PathBuf; 2]>, WrongSetting> {
-        let (certificate, key) = (&self.tls_certificate_file, &self.tls_key_file);
-        match (certificate.as_os_str().is_empty(), key.as_os_str().is_empty()) {
-            (true, true) => Ok(None),
-            (false, false) => Ok(Some([certificate.clone(), key.clone()])),
-            (true, false) => Err(WrongSetting::of("tls_certificate_file", "it is not set, and ATR_TLS_KEY_FILE is")),
-            (false, true) => Err(WrongSetting::of("tls_key_file", "it is not set, and ATR_TLS_CERTIFICATE_FILE is")),
-        }
-    }
-
-    /// Where the audit trail goes.
-    pub fn audit_stream(&self) -> Result<AuditStream, WrongSetting> {
-        match self.audit.as_str() {
-            "stdout" => Ok(AuditStream::Stdout),
-            "none" if self.audit_required => {
-                Err(WrongSetting::of("audit", "it is none, and ATR_AUDIT_REQUIRED asks for one"))
-            }
-            "none" => Ok(AuditStream::None),
-            other => match other.strip_prefix("file:").filter(|path| !path.is_empty()) {
-                Some(path) => Ok(AuditStream::File(PathBuf::from(path))),
-                None => Err(WrongSetting::of("audit", "it must be stdout, file:PATH, or none")),
-            },
-        }
-    }
-
-    /// This server's own token endpoint.
-    pub fn own_token_endpoint(&self) -> Result<Url, WrongSetting> {
-        let base = self.public_base()?;
-        let text = format!("{}/{OWN_TOKEN_PATH}", base.as_str().trim_end_matches('/'));
-        Url::parse(&text).map_err(|error| WrongSetting::of("public_url", error))
-    }
-
-    /// Where clients get access tokens; `None` when none are asked for.
-    ///
-    /// This server's own endpoint lies below its base, and may have another name from outside.
-    pub fn token_endpoint(&self) -> Result<Option<Url>, WrongSetting> {
-        match self.access {
-            Some(Access::Smart) if self.token_url.is_empty() => {
-                return self.own_token_endpoint().map(Some);
-            }
-            Some(Access::External) if self.token_url.is_empty() => {
-                let what = "it is not set; with access = external it tells clients where their tokens come from";
-                return Err(WrongSetting::of("token_url", what));
-            }
-            _ if self.token_url.is_empty() => return Ok(None),
-            _ => {}
-        }
-        let url = Url::parse(&self.token_url).map_err(|error| WrongSetting::of("token_url", error))?;
-        if !matches!(url.scheme(), "http" | "https") || url.fragment().is_some() {
-            return Err(WrongSetting::of("token_url", "it must be http(s)://host/path, without a fragment"));
-        }
-        Ok(Some(url))
-    }
-
-    /// The FHIR base as clients see it, without a slash at the end. Without a setting, the listen address and `/fhir`.
-    pub fn public_base(&self) -> Result<Url, WrongSetting> {
-        let wrong = |what: &dyn fmt::Display| WrongSetting::of("public_url", what);
-        let speaks_tls = !self.tls_certificate_file.as_os_str().is_empty();
-        let scheme = if speaks_tls { "https" } else { "http" };
-        let text = if self.public_url.is_empty() {
-            format!("{scheme}://{}/fhir", self.listen)
-        } else {
-            self.public_url.clone()
-        };
-        let url = Url::parse(text.trim_end_matches('/')).map_err(|error| wrong(&error))?;
-        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
-            return Err(wrong(&"it must be http(s)://host/path, without a user, a query or a fragment"));
-        }
-        if speaks_tls && url.scheme() != "https" {
-            return Err(wrong(&"it must be https://…: with ATR_TLS_CERTIFICATE_FILE the API speaks TLS"));
-        }
-        Ok(url)
-    }
-
-    /// The base URLs that absolute references to this server's own resources begin with.
-    pub fn own_bases(&self) -> Result<crate::fhir::OwnBases, WrongSetting> {
-        let public = self.public_base()?.to_string();
-        let others = self.own_urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
-        Ok(crate::fhir::OwnBases::new(std::iter::once(public).chain(others)))
-    }
 }
 
 /// One line that names the setting. The values themselves may be secrets and are left out.
@@ -440,7 +281,7 @@ fn describe(error: &ConfigError) -> String {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
+    pub(super) fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::from_variables(variables).map_err(|error| error.to_string())
     }
@@ -502,53 +343,6 @@ mod tests {
             let line = read(&[(name, value)]).expect_err(name);
             assert!(line.contains(part) && !line.contains('\n'), "{line}");
         }
-    }
-
-    #[test]
-    fn tokens_are_asked_for_only_where_nobody_can_hear_them() {
-        let token_endpoint = |public: &str| {
-            let settings = read(&[("ATR_ACCESS", "smart"), ("ATR_PUBLIC_URL", public)])?;
-            let url = settings.token_endpoint().map_err(|error| error.to_string())?;
-            Ok::<_, String>(url.map(String::from).unwrap_or_default())
-        };
-        let own = "https://api.example.org/r4/auth/token".to_owned();
-        assert_eq!(token_endpoint("https://api.example.org/r4/"), Ok(own));
-        assert_eq!(token_endpoint("http://127.0.0.1:80/fhir"), Ok("http://127.0.0.1/fhir/auth/token".to_owned()));
-        for public in ["", "http://api.example.org/r4", "http://localhost.example.org/r4", "http://10.0.0.1/fhir"] {
-            let problem = token_endpoint(public).expect_err(public);
-            assert!(problem.contains("ATR_PUBLIC_URL"), "{problem}");
-        }
-    }
-
-    #[test]
-    fn with_tokens_of_others_clients_are_told_where_to_get_them_over_https() {
-        let external = |token_url: &str| {
-            let settings =
-                [("ATR_ACCESS", "external"), ("ATR_PUBLIC_URL", "https://a.org/r4"), ("ATR_TOKEN_URL", token_url)];
-            read(&settings).map(|settings| settings.link_mode())
-        };
-        assert_eq!(external("https://login.example.org/token"), Ok(Links::Gated), "as the files of ATR are");
-        for token_url in ["", "http://login.example.org/token"] {
-            let problem = external(token_url).expect_err(token_url);
-            assert!(problem.contains("ATR_TOKEN_URL"), "{problem}");
-        }
-    }
-
-    #[test]
-    fn a_server_that_speaks_tls_says_so_in_its_urls() {
-        let base = |public: &str| {
-            let files = [("ATR_TLS_CERTIFICATE_FILE", "tls.crt"), ("ATR_TLS_KEY_FILE", "tls.key")];
-            let settings = read(&[&files[..], &[("ATR_PUBLIC_URL", public)]].concat())?;
-            settings.public_base().map(String::from).map_err(|error| error.to_string())
-        };
-        assert_eq!(base(""), Ok("https://127.0.0.1:8080/fhir".to_owned()));
-        assert!(base("http://127.0.0.1:8080/fhir").is_err_and(|problem| problem.contains("ATR_PUBLIC_URL")));
-    }
-
-    #[test]
-    fn an_audit_trail_that_is_required_has_to_go_somewhere() {
-        let lost = read(&[("ATR_AUDIT", "none"), ("ATR_AUDIT_REQUIRED", "true")]);
-        assert!(lost.is_err_and(|problem| problem.contains("ATR_AUDIT")));
     }
 
     #[test]
