@@ -17,6 +17,9 @@ use crate::fhir::{
 /// must not meet a million in nested loops, and ten rows must not wait for it.
 const WORTH_ANALYZING: usize = 1_000;
 
+const END_RUNS: &str = "-- merge: the runs of a list end
+    UPDATE attribution_run SET valid_to = $2 WHERE list = $1 AND valid_to = 'infinity'";
+
 /// A Group, cut open at its members, of which each can be read.
 pub(super) struct OpenedList<'a> {
     id: &'a ResourceId,
@@ -110,7 +113,12 @@ pub(super) async fn merge(
     // The planner takes a list that another load has just written for a row or two until it is analyzed, and would meet
     // a million staged members in nested loops.
     transaction.batch_execute("-- merge: sets meet as sets\nSET LOCAL enable_nestloop = off").await?;
-    let rows = merge_members(transaction, id, stamp).await? + merge_listed(transaction, id, stamp).await?;
+    let members = merge_members(transaction, id, stamp).await?;
+    let listed = merge_listed(transaction, id, stamp).await?;
+    if listed > 0 {
+        renew_runs(transaction, id, stamp).await?;
+    }
+    let rows = members + listed;
     transaction.batch_execute("-- merge: as usual\nSET LOCAL enable_nestloop = on").await?;
     let current = "-- merge: the current head of a list
         SELECT before, after FROM attribution_list WHERE list = $1 AND valid_to = 'infinity'";
@@ -136,9 +144,9 @@ pub(super) async fn merge(
         WHERE h.resource_type = 'Group' AND h.id = $1
         ON CONFLICT (resource_type, id) DO UPDATE
         SET version = excluded.version, last_updated = excluded.last_updated, body = excluded.body";
-    let members = i64::try_from(list.members.len()).unwrap_or(i64::MAX);
+    let count = i64::try_from(list.members.len()).unwrap_or(i64::MAX);
     transaction.execute(end, &[&id, &stamp]).await?;
-    transaction.execute(begin, &[&id, &list.before, &list.after, &members, &stamp]).await?;
+    transaction.execute(begin, &[&id, &list.before, &list.after, &count, &stamp]).await?;
     transaction.execute(keep, &[&id, &stamp]).await?;
     transaction.execute(replace, &[&id, &stamp, &format!("{}{}", list.before, list.after)]).await?;
     Ok(if current.is_some() {
@@ -190,6 +198,21 @@ async fn merge_listed(transaction: &Transaction<'_>, list: &str, stamp: At) -> R
     Ok(ended + transaction.execute(begin, &[&list, &stamp]).await?)
 }
 
+/// Counts anew what the list names: a name more or less moves all that are behind it.
+async fn renew_runs(transaction: &Transaction<'_>, list: &str, stamp: At) -> Result<(), Error> {
+    let begin = "-- merge: the runs begin
+        INSERT INTO attribution_run (list, resource_type, through, ids, valid_from)
+        SELECT $1, resource_type, max(id), count(*), $2 FROM (
+            SELECT resource_type, id,
+                (row_number() OVER (PARTITION BY resource_type ORDER BY id) - 1) / 1000 AS run
+            FROM staged_listed
+        ) numbered
+        GROUP BY resource_type, run";
+    transaction.execute(END_RUNS, &[&list, &stamp]).await?;
+    transaction.execute(begin, &[&list, &stamp]).await?;
+    Ok(())
+}
+
 /// Ends a list.
 pub(super) async fn close(transaction: &Transaction<'_>, list: &ResourceId, stamp: At) -> Result<(), Error> {
     for close in [
@@ -199,6 +222,7 @@ pub(super) async fn close(transaction: &Transaction<'_>, list: &ResourceId, stam
         UPDATE attribution_member SET valid_to = $2 WHERE list = $1 AND valid_to = 'infinity'",
         "-- close: what a list names
         UPDATE attribution_listed SET valid_to = $2 WHERE list = $1 AND valid_to = 'infinity'",
+        END_RUNS,
     ] {
         transaction.execute(close, &[&list.as_str(), &stamp]).await?;
     }

@@ -119,7 +119,8 @@ impl Loader {
     /// Tells the planner about what has come; worth its seconds at the end of a big load.
     pub async fn analyze(&self) -> Result<(), Fault> {
         let analyze = "-- analyze: after a load
-            ANALYZE resource, resource_history, attribution_list, attribution_member, attribution_listed";
+            ANALYZE resource, resource_history, attribution_list, attribution_member, attribution_listed,
+                attribution_run";
         self.client.execute(analyze, &[]).await.map_err(|error| fault("failed to analyze the tables", &error))?;
         Ok(())
     }

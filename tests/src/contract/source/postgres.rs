@@ -1,6 +1,7 @@
 //! What only a database can do: it has a past, and others write while it is read.
 
 mod past;
+mod runs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,7 @@ impl Database {
             ("attribution_list", "list, members, valid_from, valid_to"),
             ("attribution_member", "list, ordinal, patient, coverage, provider, valid_from, valid_to"),
             ("attribution_listed", "list, resource_type, id, named_by, listed_since, valid_from, valid_to"),
+            ("attribution_run", "list, resource_type, through, ids, valid_from, valid_to"),
         ] {
             let sql = format!("SELECT row({columns})::text FROM {table} ORDER BY 1");
             let found = client.query(&sql, &[]).await.expect("the tables are there");
