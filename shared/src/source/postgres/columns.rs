@@ -34,7 +34,19 @@ impl FromSql<'_> for At {
     accepts!(TIMESTAMPTZ);
 }
 
-/// A `text` as bytes: one copy, out of the buffer that a whole page of rows shares.
+/// A `text` as the bytes of its row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw<'a>(pub &'a [u8]);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    accepts!(TEXT);
+}
+
+/// A `text` as bytes of its own: a copy out of its row.
 #[derive(Debug)]
 pub(super) struct Text(pub Bytes);
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::PostgresSource;
 use super::columns::At;
 use super::members::must_exist;
-use super::rows::{KEYS_A_STATEMENT, columns, numbered, read, stored};
+use super::rows::{KEYS_A_STATEMENT, columns, not_null, numbered, read, stored, texts};
 use crate::fault::Fault;
 use crate::fhir::{Instant, ResourceId, ResourceKey};
 use crate::source::Stored;
@@ -81,8 +81,10 @@ pub(super) async fn fetch(source: &PostgresSource, as_of: Instant, keys: &[Resou
     let mut found = Vec::with_capacity(distinct.len());
     for keys in distinct.chunks(KEYS_A_STATEMENT) {
         let (types, ids) = columns(keys.iter().copied());
-        for row in source.rows(DOING, FETCH, &[&At(as_of), &types, &ids]).await? {
-            found.push(stored(DOING, (*numbered(DOING, keys, &row)?).clone(), &row, 1)?);
+        let rows = source.rows(DOING, FETCH, &[&At(as_of), &types, &ids]).await?;
+        for (row, body) in rows.iter().zip(texts(DOING, &rows, 2)?) {
+            let key = (*numbered(DOING, keys, row)?).clone();
+            found.push(stored(DOING, key, row, 1, not_null(DOING, body)?)?);
         }
     }
     Ok(found)

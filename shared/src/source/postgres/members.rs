@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::PostgresSource;
 use super::columns::{At, Text};
-use super::rows::{KEYS_A_STATEMENT, parsed, read, unsigned};
+use super::rows::{KEYS_A_STATEMENT, not_null, parsed, read, texts, unsigned};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::{Instant, ResourceId};
 use crate::source::ListHead;
@@ -71,7 +71,7 @@ pub(super) async fn members(
     if rows.is_empty() {
         must_exist(source, &doing, list, as_of).await?;
     }
-    rows.iter().map(|row| Ok(read::<Text>(&doing, row, 0)?.0)).collect()
+    texts(&doing, &rows, 0)?.into_iter().map(|member| not_null(&doing, member)).collect()
 }
 
 pub(super) async fn members_of(

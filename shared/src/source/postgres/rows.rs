@@ -1,9 +1,10 @@
 //! Rows as the words of this system, and keys as the parameters of a statement.
 
+use bytes::{Bytes, BytesMut};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-use super::columns::{At, Text};
+use super::columns::{At, Raw};
 use super::errors;
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::{Resource, ResourceId, ResourceKey, ResourceType};
@@ -47,11 +48,26 @@ pub(super) fn unsigned(doing: &str, row: &Row, column: usize) -> Result<u64, Fau
     u64::try_from(read::<i64>(doing, row, column)?).map_err(|_| corrupt(doing, "a count is negative"))
 }
 
-/// The resource of a row that goes on, from `column`, with `last_updated` and `body`.
-pub(super) fn stored(doing: &str, key: ResourceKey, row: &Row, column: usize) -> Result<Stored, Fault> {
-    let last_updated = read::<At>(doing, row, column)?.0;
-    let body = read::<Text>(doing, row, column + 1)?.0;
-    Ok(Stored { resource: Resource { key, body }, last_updated })
+/// A column of text of all rows of a page; `None` where it is NULL. The texts are copied into one piece of memory that they
+/// share until the last of them goes, because to allocate for each costs more than the copy.
+pub(super) fn texts(doing: &str, rows: &[Row], column: usize) -> Result<Vec<Option<Bytes>>, Fault> {
+    let raw = rows.iter().map(|row| read::<Option<Raw<'_>>>(doing, row, column)).collect::<Result<Vec<_>, Fault>>()?;
+    let mut page = BytesMut::with_capacity(raw.iter().flatten().map(|text| text.0.len()).sum());
+    let copied = raw.into_iter().map(|text| {
+        page.extend_from_slice(text?.0);
+        Some(page.split().freeze())
+    });
+    Ok(copied.collect())
+}
+
+/// A text that a table does not let be NULL.
+pub(super) fn not_null(doing: &str, text: Option<Bytes>) -> Result<Bytes, Fault> {
+    text.ok_or_else(|| corrupt(doing, "a text is missing"))
+}
+
+/// The resource of a row that has `last_updated` in a column.
+pub(super) fn stored(doing: &str, key: ResourceKey, row: &Row, column: usize, body: Bytes) -> Result<Stored, Fault> {
+    Ok(Stored { resource: Resource { key, body }, last_updated: read::<At>(doing, row, column)?.0 })
 }
 
 /// The key of a resource of a type, whose id is in a column.

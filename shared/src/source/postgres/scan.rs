@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio_postgres::Row;
 
 use super::PostgresSource;
 use super::columns::{At, Text};
-use super::rows::{PAGE_BYTES, behind, key_of, parsed, read, stored};
+use super::rows::{PAGE_BYTES, behind, key_of, not_null, parsed, read, stored, texts};
 use super::walk::slices;
 use crate::export::Slice;
 use crate::fault::Fault;
@@ -112,7 +113,12 @@ pub(super) async fn scan(
     let (after, through) = (behind(slice.after.as_ref()), slice.through.as_str());
     let limit = i64::from(limit);
     let rows = source.rows(&doing, SCAN, &[&name, &At(as_of), &after, &through, &limit, &PAGE_BYTES]).await?;
-    rows.iter().map(|row| stored(&doing, key_of(&doing, slice.resource_type, row, 0)?, row, 1)).collect()
+    let bodies = texts(&doing, &rows, 2)?;
+    let stored = |(row, body): (&Row, Option<Bytes>)| {
+        let key = key_of(&doing, slice.resource_type, row, 0)?;
+        stored(&doing, key, row, 1, not_null(&doing, body)?)
+    };
+    rows.iter().zip(bodies).map(stored).collect()
 }
 
 pub(super) async fn deleted(

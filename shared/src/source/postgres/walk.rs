@@ -1,11 +1,12 @@
 //! Walking what the members of a list name, as of a time: cut into slices, then read page by page.
 
+use bytes::Bytes;
 use tokio_postgres::Row;
 
 use super::PostgresSource;
 use super::columns::At;
 use super::members::must_exist;
-use super::rows::{PAGE_BYTES, behind, corrupt, parsed, read, stored, unsigned};
+use super::rows::{PAGE_BYTES, behind, corrupt, parsed, read, stored, texts, unsigned};
 use crate::export::Slice;
 use crate::fault::Fault;
 use crate::fhir::{Attribution, Instant, ResourceId, ResourceKey, ResourceType};
@@ -111,16 +112,15 @@ pub(super) async fn listed(
     if rows.is_empty() {
         must_exist(source, &doing, list, as_of).await?;
     }
-    let listed = |row: &Row| {
+    let bodies = texts(&doing, &rows, 4)?;
+    let listed = |(row, body): (&Row, Option<Bytes>)| {
         let id: ResourceId = parsed(&doing, row, 0)?;
         let named_by = Attribution::from_code(read(&doing, row, 1)?)
             .ok_or_else(|| corrupt(&doing, "a way of naming has an unknown code"))?;
         let listed_since = read::<At>(&doing, row, 2)?.0;
-        let stored = match read::<Option<At>>(&doing, row, 3)? {
-            None => None,
-            Some(_) => Some(stored(&doing, ResourceKey::new(slice.resource_type, id.clone()), row, 3)?),
-        };
+        let key = |id: &ResourceId| ResourceKey::new(slice.resource_type, id.clone());
+        let stored = body.map(|body| stored(&doing, key(&id), row, 3, body)).transpose()?;
         Ok(Listed { id, named_by, listed_since, stored })
     };
-    rows.iter().map(listed).collect()
+    rows.iter().zip(bodies).map(listed).collect()
 }
