@@ -92,6 +92,10 @@ impl FromStr for ResourceType {
     type Err = UnknownType;
 
     fn from_str(name: &str) -> Result<Self, UnknownType> {
+        // Nearly all that is asked for is one of these, and to compare lengths first is quicker than to search.
+        if let Some(common) = Self::ATTRIBUTION.into_iter().find(|common| common.name() == name) {
+            return Ok(common);
+        }
         let at = NAMES.binary_search(&name).map_err(|_| UnknownType(name.to_owned()))?;
         Ok(Self(u16::try_from(at).expect("the table has fewer than 65,536 names")))
     }
