@@ -10,7 +10,7 @@ use shared::export::{Encoding, Output, OutputKey, OutputKind};
 use shared::fault::{Fault, FaultKind};
 use shared::outputs::OutputWriter;
 
-/// Compressed bytes are handed on in pieces of about this size.
+/// Lines are gathered to pieces of about this size: to hash, compress and hand on each by itself costs more than the copy.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A file that is being written. Call `finish` or `abort`.
@@ -21,6 +21,8 @@ pub struct OpenFile {
     /// The fastest level: lines of FHIR shrink to a tenth with it, and little more with the others.
     gzip: Option<GzEncoder<Vec<u8>>>,
     sha256: Sha256,
+    /// What has been written and not handed on yet.
+    gathered: Vec<u8>,
     lines: u64,
     bytes: u64,
 }
@@ -31,7 +33,7 @@ impl OpenFile {
             Encoding::Identity => None,
             Encoding::Gzip => Some(GzEncoder::new(Vec::with_capacity(PIECE_BYTES), Compression::fast())),
         };
-        Self { key, kind, writer, gzip, sha256: Sha256::new(), lines: 0, bytes: 0 }
+        Self { key, kind, writer, gzip, sha256: Sha256::new(), gathered: Vec::new(), lines: 0, bytes: 0 }
     }
 
     pub fn key(&self) -> &OutputKey {
@@ -45,13 +47,24 @@ impl OpenFile {
 
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.bytes += bytes.len() as u64;
-        self.sha256.update(bytes);
-        let Some(gzip) = &mut self.gzip else { return self.writer.write(bytes).await };
-        gzip.write_all(bytes).map_err(compression_failed)?;
-        if gzip.get_ref().len() >= PIECE_BYTES {
-            let piece = std::mem::replace(gzip.get_mut(), Vec::with_capacity(PIECE_BYTES));
-            self.writer.write(&piece).await?;
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= PIECE_BYTES { self.hand_on().await } else { Ok(()) }
+    }
+
+    /// Hands on what has been gathered. Called off in the middle, the file is of no use any more, as its writer.
+    async fn hand_on(&mut self) -> Result<(), Fault> {
+        self.sha256.update(&self.gathered);
+        match &mut self.gzip {
+            None => self.writer.write(&self.gathered).await?,
+            Some(gzip) => {
+                gzip.write_all(&self.gathered).map_err(compression_failed)?;
+                if gzip.get_ref().len() >= PIECE_BYTES {
+                    let piece = std::mem::replace(gzip.get_mut(), Vec::with_capacity(PIECE_BYTES));
+                    self.writer.write(&piece).await?;
+                }
+            }
         }
+        self.gathered.clear();
         Ok(())
     }
 
@@ -61,9 +74,9 @@ impl OpenFile {
     }
 
     pub async fn finish(mut self) -> Result<Output, Fault> {
-        if let Some(gzip) = self.gzip.take() {
-            let rest = gzip.finish().map_err(compression_failed)?;
-            self.writer.write(&rest).await?;
+        if let Err(fault) = self.hand_on_the_rest().await {
+            self.abort().await;
+            return Err(fault);
         }
         let stored_bytes = self.writer.finish().await?;
         let sha256 = self.sha256.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
@@ -72,6 +85,12 @@ impl OpenFile {
         });
         let Self { key, kind, lines, bytes, .. } = self;
         Ok(Output { key, kind, lines, bytes, stored_bytes, sha256 })
+    }
+
+    async fn hand_on_the_rest(&mut self) -> Result<(), Fault> {
+        self.hand_on().await?;
+        let Some(gzip) = self.gzip.take() else { return Ok(()) };
+        self.writer.write(&gzip.finish().map_err(compression_failed)?).await
     }
 
     pub async fn abort(self) {
