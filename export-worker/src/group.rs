@@ -70,10 +70,17 @@ impl GroupLine {
     }
 }
 
-/// A page of the members of a list, from the `from`-th on; never empty.
+/// How many members are read with a page that would hold one resource: a member is so much shorter.
+const MEMBERS_A_RESOURCE: u32 = 5;
+
+/// A page of the members of a list, from the `from`-th on; empty only at its end.
 pub async fn members(frame: &Frame<'_>, id: &ResourceId, head: &ListHead, from: u64) -> Result<Vec<Bytes>, TaskError> {
+    if from >= head.members {
+        return Ok(Vec::new());
+    }
     frame.check().await?;
-    let page = frame.worker.platform.source.members(id, frame.as_of, from, frame.worker.limits.page_ids).await?;
+    let limit = frame.worker.limits.page_ids.saturating_mul(MEMBERS_A_RESOURCE);
+    let page = frame.worker.platform.source.members(id, frame.as_of, from, limit).await?;
     if page.is_empty() {
         return Err(TaskError::GiveUp(format!(
             "the attribution list Group/{id} has {} members, but only {from} can be read",

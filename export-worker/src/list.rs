@@ -31,19 +31,23 @@ async fn walk(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Resu
         None => {}
     }
     let mut closure = Closure::new(frame, Elsewhere::List(id));
-    let mut absolute = Vec::new();
-    let mut from = 0;
-    while from < head.members {
-        let page = group::members(frame, id, &head, from).await?;
-        for (number, member) in (from..).zip(&page) {
-            if let Some(line) = &mut line {
-                line.member(member, parts).await?;
+    let (mut from, mut page) = (0, group::members(frame, id, &head, 0).await?);
+    while !page.is_empty() {
+        let rest = from + page.len() as u64;
+        let write = async {
+            let mut absolute = Vec::new();
+            for (number, member) in (from..).zip(&page) {
+                if let Some(line) = &mut line {
+                    line.member(member, parts).await?;
+                }
+                examine(frame, number, member, &mut absolute, parts).await?;
             }
-            examine(frame, number, member, &mut absolute, parts).await?;
-        }
-        want_unlisted(frame, id, std::mem::take(&mut absolute), joined, &mut closure).await?;
-        closure.follow(Vec::new(), parts).await?;
-        from += page.len() as u64;
+            want_unlisted(frame, id, absolute, joined, &mut closure).await?;
+            closure.follow(Vec::new(), parts).await
+        };
+        // The next page comes while this one is written: nothing else of the job is one long line.
+        let (next, ()) = tokio::try_join!(group::members(frame, id, &head, rest), write)?;
+        (from, page) = (rest, next);
     }
     if let Some(line) = line {
         line.end(parts).await?;
