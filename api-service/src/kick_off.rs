@@ -5,7 +5,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use shared::access::{Caller, Permission};
 use shared::dispatch;
-use shared::export::{Anchor, ExportRequest, JobId, TaskNo, TaskRef};
+use shared::export::{Anchor, ExportRequest, JobId, OpenTask};
 use shared::fhir::{Instant, Issue, IssueCode, ResourceType};
 use shared::jobs::NewJob;
 use tracing::info;
@@ -162,8 +162,7 @@ fn request_url(api: &Api, path: &str, query: &str) -> String {
 
 async fn record(api: &Api, job: &NewJob, now: Instant) -> Result<(), ApiError> {
     api.platform.jobs.create(job, now + api.unpublished_due).await?;
-    let plan = TaskRef { job: job.id, task: TaskNo::PLAN };
-    dispatch::publish(&api.platform, plan, api.published_due).await;
+    dispatch::publish(&api.platform, job.id, OpenTask::PLAN, api.published_due).await;
     info!(job.id = %job.id, anchor = %job.request.anchor, "accepted job {}", job.id);
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use reqwest::StatusCode;
+use shared::export::Lane;
 use shared::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use shared::settings::Settings;
 use tokio::process::{Child, Command};
@@ -112,14 +113,17 @@ impl System {
             }
         }
         let namespace = &self.settings.namespace;
-        let queue = RabbitSettings {
-            url: self.amqp,
-            namespace: namespace.clone(),
-            confirm_timeout: PATIENCE,
-            connect_timeout: PATIENCE,
-            heartbeat_seconds: 30,
-        };
-        RabbitQueue::connect(&queue)?.delete().await?;
+        for lane in Lane::ALL {
+            let queue = RabbitSettings {
+                url: self.amqp.clone(),
+                namespace: namespace.clone(),
+                lane,
+                confirm_timeout: PATIENCE,
+                connect_timeout: PATIENCE,
+                heartbeat_seconds: 30,
+            };
+            RabbitQueue::connect(&queue)?.delete().await?;
+        }
         let mut redis = redis::Client::open(self.redis)?.get_multiplexed_async_connection().await?;
         let mut cursor = 0_u64;
         loop {

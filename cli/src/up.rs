@@ -16,6 +16,7 @@ use shared::clock::SystemClock;
 use shared::jobs::memory::MemoryJobs;
 use shared::metrics::Metrics;
 use shared::platform::{self, Platform};
+use shared::queue::Lanes;
 use shared::queue::memory::MemoryQueue;
 use shared::settings::Settings;
 use shared::shutdown::Shutdown;
@@ -74,7 +75,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     };
     let platform = Platform {
         jobs: Arc::new(MemoryJobs::new()),
-        queue: Arc::new(MemoryQueue::new()),
+        lanes: Lanes { express: Arc::new(MemoryQueue::new()), bulk: Arc::new(MemoryQueue::new()) },
         source: opened.source,
         outputs: platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY))).await?,
         clock: Arc::new(SystemClock),

@@ -1,8 +1,9 @@
-//! Takes deliveries, at most `permits` at a time, and settles each by what became of its task.
+//! Takes the deliveries of a lane, at most as many at a time as it has permits, and settles each by what became of its task.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::export::Lane;
 use shared::fault::Fault;
 use shared::queue::{Deliveries, Delivery};
 use shared::shutdown::Shutdown;
@@ -16,11 +17,15 @@ use crate::execute::{Settlement, execute};
 /// How much of the grace period is kept for handing tasks back.
 const HAND_BACK_TIME: Duration = Duration::from_secs(5);
 
-/// Works off deliveries until somebody wishes to stop. What is under way then has the grace period to finish; after
+/// Works off the deliveries of a lane until somebody wishes to stop. What is under way then has the grace period to finish; after
 /// that it is told to hand its task back, and at the end of the period it is dropped.
-pub async fn consume(worker: &Arc<Worker>, shutdown: &Shutdown) {
-    let Some(mut deliveries) = begin(worker, shutdown).await else { return };
-    let permits = usize::from(worker.limits.permits);
+pub async fn consume(worker: &Arc<Worker>, lane: Lane, shutdown: &Shutdown) {
+    let permits = match lane {
+        Lane::Express => worker.limits.express_permits,
+        Lane::Bulk => worker.limits.permits,
+    };
+    let Some(mut deliveries) = begin(worker, lane, permits, shutdown).await else { return };
+    let permits = usize::from(permits);
     let hurry = Shutdown::new();
     let mut running = JoinSet::new();
     loop {
@@ -32,7 +37,7 @@ pub async fn consume(worker: &Arc<Worker>, shutdown: &Shutdown) {
             }
         }
     }
-    info!(tasks = running.len(), "stopping: no more tasks are taken");
+    info!(lane = lane.name(), tasks = running.len(), "stopping: no more tasks are taken");
     let drain = async {
         while let Some(ended) = running.join_next().await {
             report(ended);
@@ -50,9 +55,9 @@ pub async fn consume(worker: &Arc<Worker>, shutdown: &Shutdown) {
     }
 }
 
-async fn begin(worker: &Worker, shutdown: &Shutdown) -> Option<Box<dyn Deliveries>> {
+async fn begin(worker: &Worker, lane: Lane, permits: u16, shutdown: &Shutdown) -> Option<Box<dyn Deliveries>> {
     loop {
-        match worker.platform.queue.deliveries(worker.limits.permits).await {
+        match worker.platform.lanes.of(lane).deliveries(permits).await {
             Ok(deliveries) => return Some(deliveries),
             Err(fault) => warn!(%fault, "cannot take up work, trying again"),
         }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use shared::dispatch;
-use shared::export::{Anchor, Attempt, ExportRequest, Failure, JobId, JobState, TaskKind, TaskNo, TaskRef, Written};
+use shared::export::{Anchor, Attempt, ExportRequest, Failure, JobId, JobState, OpenTask, TaskKind, TaskRef, Written};
 use shared::fault::{Fault, FaultKind};
 use shared::fhir::{Instant, ResourceType};
-use shared::jobs::{Completion, Start, StartToken, Work};
+use shared::jobs::{Completion, Opening, Start, StartToken, Work};
 use shared::shutdown::Shutdown;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::Worker;
@@ -194,7 +194,7 @@ async fn run(
         (TaskKind::Notices, _) => notices::notices(&frame).await?,
         (TaskKind::Deleted, _) => deleted::deleted(&frame).await?,
         (TaskKind::Scan(slice), _) => scan::scan(&frame, slice).await?,
-        (TaskKind::List, Anchor::Group(id)) => list::list(&frame, id).await?,
+        (TaskKind::List { .. }, Anchor::Group(id)) => list::list(&frame, id).await?,
         (TaskKind::Listed(slice), Anchor::Group(id))
             if work.request.delivery.organized_by_patient && slice.resource_type == ResourceType::PATIENT =>
         {
@@ -203,7 +203,7 @@ async fn run(
         (TaskKind::Listed(slice), Anchor::Group(id)) => listed::listed(&frame, id, slice).await?,
         (TaskKind::Chosen, Anchor::Group(id)) => chosen::chosen(&frame, id).await?,
         // A plan fixes the time, so it is never worked on with one; no plan makes a task of a list without a list.
-        (TaskKind::Plan | TaskKind::List | TaskKind::Listed(_) | TaskKind::Chosen, _) => {
+        (TaskKind::Plan | TaskKind::List { .. } | TaskKind::Listed(_) | TaskKind::Chosen, _) => {
             return Err(TaskError::Stopped);
         }
     };
@@ -214,18 +214,17 @@ async fn complete(frame: &Frame<'_>, written: &Written) -> Result<u64, TaskError
     let Frame { worker, task, attempt, .. } = *frame;
     let jobs = &worker.platform.jobs;
     let outputs = &written.outputs;
+    let window = worker.window().await;
     let now = worker.now();
-    let (due, expires) = (now + worker.limits.unpublished_due, now + worker.limits.retention);
-    match jobs.complete(task, attempt, written, now, due, expires).await? {
+    let opening = Opening { window, due: now + worker.limits.unpublished_due };
+    match jobs.complete(task, attempt, written, opening, now, now + worker.limits.retention).await? {
         Completion::Won { next, last } => {
             for output in outputs {
                 let name = output.key.resource_type.name();
                 worker.metrics.lines.with_label_values(&[name]).inc_by(output.lines);
                 worker.metrics.bytes.with_label_values(&[name]).inc_by(output.bytes);
             }
-            if let Some(next) = next {
-                worker.publish(TaskRef { job: task.job, task: next }).await;
-            }
+            worker.publish_all(task.job, &next).await;
             if last {
                 worker.metrics.jobs_ended.with_label_values(&[JobState::Completed.name()]).inc();
                 info!(job.id = %task.job, "completed job {}", task.job);
@@ -304,17 +303,32 @@ async fn fail(worker: &Worker, task: TaskRef, reason: String) -> Settlement {
     }
 }
 
+/// How many tasks a job may have on the queues while others wait: one at work and one to follow it.
+const FAIR_WINDOW: u32 = 2;
+
+/// How long to wait for the queue to say how full it is.
+const DEPTH_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Worker {
+    /// How many tasks of a job may be on the queues now: as long as something waits there, all workers are busy and the
+    /// jobs take turns. A queue that does not say is treated as a full one.
+    pub async fn window(&self) -> u32 {
+        match timeout(DEPTH_PATIENCE, self.platform.lanes.bulk.depth()).await {
+            Ok(Ok(depth)) if depth.waiting == 0 => self.limits.window,
+            _ => FAIR_WINDOW.min(self.limits.window),
+        }
+    }
+
     /// Publishes a task; answers whether the queue has it.
-    pub async fn publish(&self, task: TaskRef) -> bool {
-        dispatch::publish(&self.platform, task, self.limits.published_due).await
+    pub async fn publish(&self, job: JobId, task: OpenTask) -> bool {
+        dispatch::publish(&self.platform, job, task, self.limits.published_due).await
     }
 
     /// Publishes several tasks of a job, as long as the queue takes them: one that has not answered in time would not
     /// answer the next one either. Answers whether it took all.
-    pub async fn publish_all(&self, job: JobId, tasks: &[TaskNo]) -> bool {
+    pub async fn publish_all(&self, job: JobId, tasks: &[OpenTask]) -> bool {
         for task in tasks {
-            if !self.publish(TaskRef { job, task: *task }).await {
+            if !self.publish(job, *task).await {
                 return false;
             }
         }
@@ -324,6 +338,8 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use shared::export::TaskNo;
+
     use super::*;
 
     #[test]

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shared::admin::{self, Readiness, Starting};
+use shared::export::Lane;
 use shared::fault::Fault;
 use shared::fhir::{Instant, OwnBases};
 use shared::metrics::Metrics;
@@ -71,6 +72,7 @@ pub struct Worker {
 #[derive(Clone, Debug)]
 struct Limits {
     permits: u16,
+    express_permits: u16,
     window: u32,
     slice_ids: u64,
     page_ids: u32,
@@ -89,6 +91,7 @@ impl Worker {
     pub fn new(platform: Platform, metrics: Metrics, settings: &Settings) -> Result<Arc<Self>, WrongSetting> {
         let limits = Limits {
             permits: settings.permits,
+            express_permits: settings.express_permits,
             window: settings.window,
             slice_ids: settings.slice_ids,
             page_ids: settings.page_ids,
@@ -106,7 +109,11 @@ impl Worker {
 
     /// Works until somebody wishes to stop, then finishes or hands back what it has begun.
     pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
-        tokio::join!(consume::consume(&self, &shutdown), janitor::keep_house(&self, &shutdown));
+        tokio::join!(
+            consume::consume(&self, Lane::Express, &shutdown),
+            consume::consume(&self, Lane::Bulk, &shutdown),
+            janitor::keep_house(&self, &shutdown),
+        );
     }
 
     fn now(&self) -> Instant {
@@ -117,19 +124,21 @@ impl Worker {
 #[async_trait]
 impl Readiness for Worker {
     async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)> {
-        let Platform { jobs, queue, source, outputs, .. } = &self.platform;
-        let (jobs, queue, source, outputs) = tokio::join!(jobs.ready(), queue.ready(), source.ready(), outputs.ready());
+        let Platform { jobs, lanes, source, outputs, .. } = &self.platform;
+        let queue = async { lanes.express.ready().await.and(lanes.bulk.ready().await) };
+        let (jobs, queue, source, outputs) = tokio::join!(jobs.ready(), queue, source.ready(), outputs.ready());
         vec![("jobs", jobs), ("queue", queue), ("source", source), ("outputs", outputs)]
     }
 
     async fn measure(&self, metrics: &Metrics) {
-        let (depth, backlog) = tokio::join!(self.platform.queue.depth(), self.platform.jobs.backlog(self.now()));
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        if let Ok(depth) = depth {
-            metrics.queue.with_label_values(&["waiting"]).set(count(depth.waiting));
-            metrics.queue.with_label_values(&["dead"]).set(count(depth.dead));
+        for lane in Lane::ALL {
+            if let Ok(depth) = self.platform.lanes.of(lane).depth().await {
+                metrics.queue.with_label_values(&[lane.name(), "waiting"]).set(count(depth.waiting));
+                metrics.queue.with_label_values(&[lane.name(), "dead"]).set(count(depth.dead));
+            }
         }
-        if let Ok(backlog) = backlog {
+        if let Ok(backlog) = self.platform.jobs.backlog(self.now()).await {
             metrics.jobs.with_label_values(&["recorded"]).set(count(backlog.jobs));
             metrics.jobs.with_label_values(&["overdue"]).set(count(backlog.overdue));
         }

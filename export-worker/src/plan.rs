@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use shared::export::{Anchor, ExportRequest, Grounds, Slice, TaskKind, TaskRef};
 use shared::fhir::{Instant, ResourceId, ResourceType};
 use shared::jobs::Plan;
+use shared::source::ListHead;
 use tracing::info;
 
 use crate::Worker;
@@ -15,12 +16,14 @@ use crate::scan::IN_COMPARTMENTS;
 /// stored whole, with its transaction time, and the first one that is stored wins.
 pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Result<(), TaskError> {
     let transaction_time = worker.platform.source.transaction_time().await?;
-    if let Anchor::Group(list) = &request.anchor {
-        check_list(worker, list, &request.grounds, transaction_time).await?;
-    }
     let mut tasks = match (&request.anchor, &request.selection.patients) {
-        (Anchor::Group(list), None) => of_list(worker, list, transaction_time).await?,
-        (Anchor::Group(_), Some(_)) => vec![TaskKind::Chosen],
+        (Anchor::Group(list), chosen) => {
+            let head = check_list(worker, list, &request.grounds, transaction_time).await?;
+            match chosen {
+                None => of_list(worker, list, &head, transaction_time).await?,
+                Some(_) => vec![TaskKind::Chosen],
+            }
+        }
         (Anchor::Patient, Some(patients)) => of_patients(worker, patients, transaction_time).await?,
         (Anchor::Patient | Anchor::System, _) => of_all(worker, request, transaction_time).await?,
     };
@@ -32,7 +35,7 @@ pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Re
         tasks.push(TaskKind::Notices);
     }
     info!(job.id = %task.job, anchor = %request.anchor, tasks = tasks.len(), "planned job {}", task.job);
-    let plan = Plan { transaction_time, tasks, window: worker.limits.window };
+    let plan = Plan { transaction_time, tasks, window: worker.window().await };
     let due = worker.now() + worker.limits.unpublished_due;
     let first = worker.platform.jobs.plan(task.job, &plan, due).await?;
     worker.publish_all(task.job, &first).await;
@@ -40,7 +43,12 @@ pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Re
 }
 
 /// Checks that the list is there still, and the client's: between the kick-off and now it may have changed hands.
-async fn check_list(worker: &Worker, list: &ResourceId, grounds: &Grounds, as_of: Instant) -> Result<(), TaskError> {
+async fn check_list(
+    worker: &Worker,
+    list: &ResourceId,
+    grounds: &Grounds,
+    as_of: Instant,
+) -> Result<ListHead, TaskError> {
     let Some(head) = worker.platform.source.list(list, as_of).await? else {
         return Err(TaskError::GiveUp(format!("the attribution list Group/{list} is no longer there")));
     };
@@ -48,7 +56,7 @@ async fn check_list(worker: &Worker, list: &ResourceId, grounds: &Grounds, as_of
     let is_the_clients =
         grounds.identifiers.is_empty() || grounds.identifiers.iter().any(|own| identifiers.contains(own));
     if is_the_clients {
-        return Ok(());
+        return Ok(head);
     }
     let reason =
         format!("the identifiers of the attribution list Group/{list} have changed since the kick-off; start again");
@@ -56,9 +64,18 @@ async fn check_list(worker: &Worker, list: &ResourceId, grounds: &Grounds, as_of
 }
 
 /// The Group, then what it names.
-async fn of_list(worker: &Worker, list: &ResourceId, as_of: Instant) -> Result<Vec<TaskKind>, TaskError> {
-    let slices = worker.platform.source.cut(list, as_of, worker.limits.slice_ids).await?;
-    Ok(std::iter::once(TaskKind::List).chain(slices.into_iter().map(TaskKind::Listed)).collect())
+async fn of_list(
+    worker: &Worker,
+    list: &ResourceId,
+    head: &ListHead,
+    as_of: Instant,
+) -> Result<Vec<TaskKind>, TaskError> {
+    let mut slices = worker.platform.source.cut(list, as_of, worker.limits.slice_ids).await?;
+    // The long line of the Group begins at once, because it cannot be cut; then the short slices, so that the client sees
+    // its first files soon.
+    slices.sort_by_key(|slice| slice.ids);
+    let itself = TaskKind::List { members: head.members };
+    Ok(std::iter::once(itself).chain(slices.into_iter().map(TaskKind::Listed)).collect())
 }
 
 /// All that there is of the types that are written.

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use crate::export::{TaskMessage, TaskRef};
+use crate::export::{JobId, OpenTask, TaskMessage, TaskRef};
 use crate::platform::Platform;
 
-/// Publishes a task that the job store has as due, and pushes its due time to `published_due` from now. Answers whether
+/// Publishes a task that the job store has as due in its lane, and pushes its due time to `published_due` from now. Answers whether
 /// the queue has it.
 ///
 /// A failure is nobody's: the task stays due, and the janitor publishes it (design §4.5).
-pub async fn publish(platform: &Platform, task: TaskRef, published_due: Duration) -> bool {
-    if let Err(fault) = platform.queue.publish(&TaskMessage::new(task)).await {
+pub async fn publish(platform: &Platform, job: JobId, open: OpenTask, published_due: Duration) -> bool {
+    let task = TaskRef { job, task: open.no };
+    if let Err(fault) = platform.lanes.of(open.lane).publish(&TaskMessage::new(task)).await {
         tracing::warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot publish the task now; it stays due");
         return false;
     }

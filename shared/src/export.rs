@@ -11,4 +11,4 @@ pub use job::{ClientId, Failure, Job, JobState, Progress};
 pub use output::{Output, OutputKey, OutputKind, Written};
 pub use request::{Anchor, Delivery, Encoding, ExportRequest, Grounds, Operation, Selection};
 pub use tally::Tally;
-pub use task::{Attempt, JobId, NotAJobId, Slice, TaskKind, TaskMessage, TaskNo, TaskRef};
+pub use task::{Attempt, JobId, Lane, NotAJobId, OpenTask, Slice, TaskKind, TaskMessage, TaskNo, TaskRef};

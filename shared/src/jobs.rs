@@ -9,7 +9,8 @@
 //! due. Outbox, lost message, dead worker, back-off and broker outage are all this one mechanism (design §4.5).
 //!
 //! **Open tasks.** A task is open from its first due time until it is done or its job is at its end. At most `window`
-//! tasks of a job are open at a time. A verb about a task that is not open, or that does not exist, changes nothing.
+//! tasks of a job are opened at a time; whoever opens some says how many may be open now (decision 0018). A verb about a
+//! task that is not open, or that does not exist, changes nothing.
 
 pub mod memory;
 pub mod redis;
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::export::{Attempt, ClientId, ExportRequest, Failure, Job, JobId, TaskKind, TaskNo, TaskRef, Written};
+use crate::export::{Attempt, ClientId, ExportRequest, Failure, Job, JobId, OpenTask, TaskKind, TaskRef, Written};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 
@@ -95,6 +96,20 @@ pub struct Plan {
     pub window: u32,
 }
 
+/// How tasks are opened in the place of one that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// How many tasks of the job may be open afterwards; at least 1.
+    pub window: u32,
+    /// The due time of those that are opened.
+    pub due: Instant,
+}
+
+impl Opening {
+    /// One for the place that has become free and one more, so that a job grows into workers that have nothing to do.
+    const MOST: u32 = 2;
+}
+
 impl Plan {
     /// Refuses a plan after which a job would never come to its end.
     fn check(&self, job: JobId) -> Result<(), Fault> {
@@ -110,8 +125,8 @@ impl Plan {
 pub enum Completion {
     /// It was the first: its outputs are those of the task.
     Won {
-        /// The task that is to be published in its place, already due at the time that was given.
-        next: Option<TaskNo>,
+        /// The tasks that are to be published in its place, already due at the time that was given: none, one or two.
+        next: Vec<OpenTask>,
         /// Whether the job is completed by this.
         last: bool,
     },
@@ -123,7 +138,7 @@ pub enum Completion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chore {
     /// Publish these tasks: nobody has been heard of for too long. Their due times were pushed to the time given.
-    Publish(Vec<TaskNo>),
+    Publish(Vec<OpenTask>),
     /// The job has ended: remove its objects other than those that [`JobStore::written`] names, then call
     /// [`JobStore::swept`].
     Sweep,
@@ -200,7 +215,7 @@ pub trait JobStore: Send + Sync + 'static {
     ///
     /// The first plan wins; a later one changes nothing. Answers the open tasks (1 to `window` after the first call), each
     /// due at `due` from now on; nothing when the job is unknown or at its end. A plan without tasks or window is `Invalid`.
-    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<TaskNo>, Fault>;
+    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<OpenTask>, Fault>;
 
     /// Tells that an attempt is at work: pushes the due time to `due`. Answers whether to go on: `false` when the job is
     /// at its end or the task is done.
@@ -213,17 +228,17 @@ pub trait JobStore: Send + Sync + 'static {
     async fn claim(&self, task: TaskRef, digests: &[Digest]) -> Result<Vec<bool>, Fault>;
 
     /// Completes a task with what an attempt has written. The first attempt wins; a repeated call of the winner answers as
-    /// the first did, except that `next` may be `None`. `Lost` when the job has failed or was cancelled since.
+    /// the first did, except that `next` may be empty. `Lost` when the job has failed or was cancelled since.
     ///
-    /// When it wins, the next unpublished task gets the due time `due`; when it was the last task, the job is `Completed`,
-    /// ended at `now`, and expires at `expires`.
+    /// When it wins, the next tasks are opened with the due time of `opening`, until its `window` is full or two are open
+    /// more; when it was the last task, the job is `Completed`, ended at `now`, and expires at `expires`.
     async fn complete(
         &self,
         task: TaskRef,
         attempt: Attempt,
         written: &Written,
+        opening: Opening,
         now: Instant,
-        due: Instant,
         expires: Instant,
     ) -> Result<Completion, Fault>;
 

@@ -35,7 +35,7 @@ pub struct Metrics {
     pub bytes: IntCounterVec,
     /// Tasks that the janitor published.
     pub republished: IntCounter,
-    /// Messages on the queue.
+    /// Messages on the queues.
     pub queue: IntGaugeVec,
     /// Jobs in the store.
     pub jobs: IntGaugeVec,
@@ -125,8 +125,8 @@ impl Metrics {
             ),
             queue: gauge(
                 "atr_queue_messages",
-                "Messages on the queue that no worker has: waiting, or dead letters.",
-                &["state"],
+                "Messages that no worker has, by lane (express for tasks of a moment, bulk for the rest): waiting, or dead letters.",
+                &["lane", "state"],
             ),
             jobs: gauge("atr_jobs", "Jobs on record, and those among them that are overdue for a look.", &["state"]),
             registry,

@@ -12,6 +12,7 @@ use crate::access::open::Open;
 use crate::access::smart::Smart;
 use crate::access::tokens::redis::RedisTokens;
 use crate::clock::{Clock, SystemClock};
+use crate::export::Lane;
 use crate::fault::Fault;
 use crate::fhir::ResourceId;
 use crate::jobs::JobStore;
@@ -19,7 +20,7 @@ use crate::jobs::redis::RedisJobs;
 use crate::metrics::Metrics;
 use crate::outputs::OutputStore;
 use crate::outputs::s3::{Credentials, S3Address, S3Outputs, S3Settings};
-use crate::queue::TaskQueue;
+use crate::queue::Lanes;
 use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use crate::redis_connection::{RedisConnection, RedisSettings};
 use crate::settings::{Access, Settings, WrongSetting};
@@ -38,7 +39,7 @@ pub struct Platform {
     /// What there is to do and what is done.
     pub jobs: Arc<dyn JobStore>,
     /// Who is told to look.
-    pub queue: Arc<dyn TaskQueue>,
+    pub lanes: Lanes,
     /// Where the payer's data is.
     pub source: Arc<dyn ResourceSource>,
     /// Where files go.
@@ -51,14 +52,14 @@ pub struct Platform {
 ///
 /// `keys` are the access and secret key of the object store; without them, the ones that AWS programs find.
 pub async fn connect(settings: &Settings, keys: Option<(&str, &str)>) -> Result<Platform, WrongSetting> {
-    let queue = open_queue(settings)?;
+    let lanes = open_lanes(settings)?;
     let source = open_source(settings).await?;
     for bad in &source.bad_lines {
         tracing::warn!("left out {bad}");
     }
     let outputs = open_outputs(settings, keys).await?;
     let jobs = Arc::new(RedisJobs::new(open_redis(settings).await?));
-    Ok(Platform { jobs, queue, source: source.source, outputs, clock: Arc::new(SystemClock) })
+    Ok(Platform { jobs, lanes, source: source.source, outputs, clock: Arc::new(SystemClock) })
 }
 
 /// Who may call the API. There is no default: to let everybody in has to be said. With `smart`, waits for Redis.
@@ -173,21 +174,25 @@ async fn open_redis(settings: &Settings) -> Result<RedisConnection, WrongSetting
     }
 }
 
-fn open_queue(settings: &Settings) -> Result<Arc<dyn TaskQueue>, WrongSetting> {
+fn open_lanes(settings: &Settings) -> Result<Lanes, WrongSetting> {
     let name = "queue_url";
     let scheme = scheme(name, &settings.queue_url, "amqp://guest:guest@127.0.0.1:5672/%2f")?;
     if !matches!(scheme, "amqp" | "amqps") {
         return Err(refuse(name, scheme, "amqp://… or amqps://…"));
     }
     let call = Duration::from_secs(settings.call_seconds);
-    let rabbit = RabbitSettings {
-        url: settings.queue_url.clone(),
-        namespace: settings.namespace.clone(),
-        confirm_timeout: call,
-        connect_timeout: call,
-        heartbeat_seconds: 10,
+    let open = |lane: Lane| {
+        let rabbit = RabbitSettings {
+            url: settings.queue_url.clone(),
+            namespace: settings.namespace.clone(),
+            lane,
+            confirm_timeout: call,
+            connect_timeout: call,
+            heartbeat_seconds: 10,
+        };
+        RabbitQueue::connect(&rabbit).map_err(|fault| WrongSetting::of(name, fault))
     };
-    Ok(Arc::new(RabbitQueue::connect(&rabbit).map_err(|fault| WrongSetting::of(name, fault))?))
+    Ok(Lanes { express: Arc::new(open(Lane::Express)?), bulk: Arc::new(open(Lane::Bulk)?) })
 }
 
 /// A source, and what is known of it once it is open.

@@ -6,10 +6,32 @@
 pub mod memory;
 pub mod rabbitmq;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
-use crate::export::TaskMessage;
+use crate::export::{Lane, TaskMessage};
 use crate::fault::Fault;
+
+/// A queue for each lane, with workers of its own, so that what is soon done waits for nothing else (decision 0018).
+#[derive(Clone)]
+pub struct Lanes {
+    /// For tasks of a moment.
+    pub express: Arc<dyn TaskQueue>,
+    /// For the rest.
+    pub bulk: Arc<dyn TaskQueue>,
+}
+
+impl Lanes {
+    /// The queue of a lane.
+    #[must_use]
+    pub fn of(&self, lane: Lane) -> &dyn TaskQueue {
+        match lane {
+            Lane::Express => &*self.express,
+            Lane::Bulk => &*self.bulk,
+        }
+    }
+}
 
 /// A queue of tasks and its dead letters.
 #[async_trait]

@@ -80,10 +80,13 @@ pub struct Settings {
     pub file_bytes: u64,
     /// `ATR_PART_BYTES`: the size of a part of a multipart upload, 5 MiB or more.
     pub part_bytes: usize,
-    /// `ATR_WINDOW`: how many tasks of one job may be on the queue at a time.
+    /// `ATR_WINDOW`: how many tasks of one job may be on the queues while nothing waits there, and so how many permits of
+    /// all workers together it can use (decision 0018).
     pub window: u32,
     /// `ATR_PERMITS`: how many tasks a worker works on at a time.
     pub permits: u16,
+    /// `ATR_EXPRESS_PERMITS`: how many tasks of a moment a worker works on beside them (decision 0018).
+    pub express_permits: u16,
     /// `ATR_TASK_ATTEMPTS`: how often a task is started before its job fails.
     pub task_attempts: u32,
     /// `ATR_UNPUBLISHED_DUE_SECONDS`: when a recorded task is published again that nobody has published.
@@ -186,8 +189,9 @@ impl Default for Settings {
             page_ids: 2_000,
             file_bytes: 1 << 30,
             part_bytes: 8 << 20,
-            window: 4,
+            window: 16,
             permits: 2,
+            express_permits: 2,
             task_attempts: 5,
             unpublished_due_seconds: 10,
             published_due_seconds: 300,

@@ -17,8 +17,8 @@ use shared::jobs::{JobStore, NewJob};
 use shared::metrics::Metrics;
 use shared::outputs::OutputStore;
 use shared::platform::Platform;
-use shared::queue::TaskQueue;
 use shared::queue::memory::MemoryQueue;
+use shared::queue::{Lanes, TaskQueue};
 use shared::settings::Settings;
 use shared::shutdown::Shutdown;
 use shared::source::ResourceSource;
@@ -92,14 +92,16 @@ async fn simulate(seed: u64, trouble: Trouble) -> Result<(), String> {
         .await
         .map_err(|fault| fault.to_string())?;
     let jobs: Arc<dyn JobStore> = Arc::new(MemoryJobs::new());
-    let queue: Arc<dyn TaskQueue> = Arc::new(MemoryQueue::new());
     let source: Arc<dyn ResourceSource> = Arc::new(opened.0);
     let store = MemoryOutputs::default();
     let outputs: Arc<dyn OutputStore> = Arc::new(store.clone());
     let mischief = Mischief::new(random.next(), 30);
+    let queue = || -> Arc<dyn TaskQueue> {
+        Arc::new(Faulty::new(Arc::new(MemoryQueue::new()) as Arc<dyn TaskQueue>, &mischief))
+    };
     let platform = Platform {
         jobs: Arc::new(Faulty::new(Arc::clone(&jobs), &mischief)),
-        queue: Arc::new(Faulty::new(queue, &mischief)),
+        lanes: Lanes { express: queue(), bulk: queue() },
         source: Arc::new(Faulty::new(source, &mischief)),
         outputs: Arc::new(Faulty::new(outputs, &mischief)),
         clock: Arc::clone(&clock),
@@ -173,7 +175,7 @@ async fn a_cancelled_job_costs_a_page_more_at_most_and_its_files_go() {
     let store = MemoryOutputs::default();
     let platform = Platform {
         jobs: Arc::new(MemoryJobs::new()),
-        queue: Arc::new(MemoryQueue::new()),
+        lanes: Lanes { express: Arc::new(MemoryQueue::new()), bulk: Arc::new(MemoryQueue::new()) },
         source: Arc::new(Faulty::new(source, &slow)),
         outputs: Arc::new(store.clone()),
         clock: Arc::clone(&clock),

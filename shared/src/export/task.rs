@@ -102,7 +102,10 @@ pub enum TaskKind {
     /// Write what was deleted since `_since`.
     Deleted,
     /// Write the Group itself and what its head refers to.
-    List,
+    List {
+        /// How many members it had when it was planned.
+        members: u64,
+    },
     /// Write a slice of the listed resources, and what they refer to beyond the list.
     Listed(Slice),
     /// Write the chosen patients of a list: the Group cut down to their members, what these name, and what that refers to.
@@ -119,12 +122,64 @@ impl TaskKind {
             Self::Plan => "plan",
             Self::Notices => "notices",
             Self::Deleted => "deleted",
-            Self::List => "list",
+            Self::List { .. } => "list",
             Self::Listed(_) => "listed",
             Self::Chosen => "chosen",
             Self::Scan(_) => "scan",
         }
     }
+
+    /// The lane that it takes.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        let resources = match self {
+            // These are short as a rule: a plan reads counts, the rest is what a client has written or somebody has deleted.
+            Self::Plan | Self::Notices | Self::Deleted | Self::Chosen => 0,
+            Self::List { members } => *members,
+            Self::Listed(slice) | Self::Scan(slice) => slice.ids,
+        };
+        if resources <= EXPRESS_RESOURCES { Lane::Express } else { Lane::Bulk }
+    }
+}
+
+/// The largest task of the express lane: a page or so, a few hundredths of a second.
+const EXPRESS_RESOURCES: u64 = 2_000;
+
+/// The two ways to the workers: what is soon done does not wait behind what is not (decision 0018).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// For tasks of a moment: plans, and all that a small list is cut into.
+    Express,
+    /// For the rest.
+    Bulk,
+}
+
+impl Lane {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Express, Self::Bulk];
+
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Express => "express",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+/// A task that is open: somebody may publish it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenTask {
+    /// Its number.
+    pub no: TaskNo,
+    /// The lane that it takes.
+    pub lane: Lane,
+}
+
+impl OpenTask {
+    /// The plan of any job.
+    pub const PLAN: Self = Self { no: TaskNo::PLAN, lane: Lane::Express };
 }
 
 /// A run of the ids of one type: those greater than `after` and up to `through`, in byte order.
@@ -177,6 +232,23 @@ impl TaskMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_soon_done_takes_the_express_lane() {
+        let slice = |ids| Slice {
+            resource_type: ResourceType::PATIENT,
+            after: None,
+            through: "z".parse().expect("an id"),
+            ids,
+        };
+        for ids in [1, EXPRESS_RESOURCES, EXPRESS_RESOURCES + 1, 50_000] {
+            let expected = if ids <= EXPRESS_RESOURCES { Lane::Express } else { Lane::Bulk };
+            for kind in [TaskKind::List { members: ids }, TaskKind::Listed(slice(ids)), TaskKind::Scan(slice(ids))] {
+                assert_eq!(kind.lane(), expected, "{kind:?}");
+            }
+        }
+        assert_eq!(TaskKind::Plan.lane(), OpenTask::PLAN.lane);
+    }
 
     #[test]
     fn a_job_id_has_one_spelling() {

@@ -7,8 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
-use crate::export::{Attempt, ClientId, Failure, Job, JobId, JobState, Progress, TaskKind, TaskNo, TaskRef, Written};
+use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Opening, Plan, Start, StartToken, Work};
+use crate::export::{
+    Attempt, ClientId, Failure, Job, JobId, JobState, OpenTask, Progress, TaskKind, TaskNo, TaskRef, Written,
+};
 use crate::fault::Fault;
 use crate::fhir::Instant;
 
@@ -73,7 +75,7 @@ impl JobStore for MemoryJobs {
         Ok(self.with(task.job, Start::Nothing, |record| record.start(task.task, token, attempts, now, due)))
     }
 
-    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<TaskNo>, Fault> {
+    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<OpenTask>, Fault> {
         plan.check(job)?;
         Ok(self.with(job, Vec::new(), |record| record.plan(plan, due)))
     }
@@ -91,12 +93,12 @@ impl JobStore for MemoryJobs {
         task: TaskRef,
         attempt: Attempt,
         written: &Written,
+        opening: Opening,
         now: Instant,
-        due: Instant,
         expires: Instant,
     ) -> Result<Completion, Fault> {
-        Ok(self
-            .with(task.job, Completion::Lost, |record| record.complete(task.task, attempt, written, now, due, expires)))
+        let complete = |record: &mut Record| record.complete(task.task, attempt, written, opening, now, expires);
+        Ok(self.with(task.job, Completion::Lost, complete))
     }
 
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
@@ -185,6 +187,12 @@ impl Task {
     fn new(kind: TaskKind) -> Self {
         Self { kind, due: None, starts: 0, uncounted: 0, token: None, kept: None, done: None }
     }
+
+    /// Sets its due time, for somebody who will publish it.
+    fn push(&mut self, no: TaskNo, due: Instant) -> OpenTask {
+        self.due = Some(due);
+        OpenTask { no, lane: self.kind.lane() }
+    }
 }
 
 impl Record {
@@ -253,7 +261,7 @@ impl Record {
         Start::Work(Box::new(Work { attempt, counted, kind, request, transaction_time }))
     }
 
-    fn plan(&mut self, plan: &Plan, due: Instant) -> Vec<TaskNo> {
+    fn plan(&mut self, plan: &Plan, due: Instant) -> Vec<OpenTask> {
         if self.job.state == JobState::Accepted {
             self.job.state = JobState::Running;
             self.job.transaction_time = Some(plan.transaction_time);
@@ -264,11 +272,7 @@ impl Record {
                 task.due = Some(due);
             }
         }
-        let push = |(number, task): (TaskNo, &mut Task)| {
-            task.due = Some(due);
-            number
-        };
-        self.all_open().map(push).collect()
+        self.all_open().map(|(no, task)| task.push(no, due)).collect()
     }
 
     fn keep(&mut self, task: TaskNo, due: Instant) -> bool {
@@ -290,8 +294,8 @@ impl Record {
         no: TaskNo,
         attempt: Attempt,
         written: &Written,
+        opening: Opening,
         now: Instant,
-        due: Instant,
         expires: Instant,
     ) -> Completion {
         if !matches!(self.job.state, JobState::Running | JobState::Completed) {
@@ -300,7 +304,7 @@ impl Record {
         let last = self.end.as_ref().is_some_and(|end| end.last == Some(no));
         let Some(task) = self.task(no) else { return Completion::Lost };
         match task.done {
-            Some(winner) if winner == attempt => return Completion::Won { next: None, last },
+            Some(winner) if winner == attempt => return Completion::Won { next: Vec::new(), last },
             None if task.due.is_some() => {}
             _ => return Completion::Lost,
         }
@@ -310,17 +314,17 @@ impl Record {
         self.job.progress.done += 1;
         self.job.progress.lines += written.outputs.iter().map(|output| output.lines).sum::<u64>();
 
-        // Tasks open in the order of their numbers, so that the next one is the first of which nothing was heard.
+        let room = opening.window.max(1).saturating_sub(number(self.all_open().count()));
+        // Tasks open in the order of their numbers, so that the next ones are the first of which nothing was heard.
         let untouched = |(_, task): &(TaskNo, &mut Task)| task.due.is_none() && task.done.is_none();
-        if let Some((next, task)) = (1..).map(TaskNo).zip(self.tasks.iter_mut().skip(1)).find(untouched) {
-            task.due = Some(due);
-            return Completion::Won { next: Some(next), last: false };
-        }
+        let next = (1..).map(TaskNo).zip(self.tasks.iter_mut().skip(1)).filter(untouched);
+        let next = next.take(room.min(Opening::MOST) as usize).map(|(no, task)| task.push(no, opening.due));
+        let next: Vec<OpenTask> = next.collect();
         let last = self.job.progress.done == self.job.progress.tasks;
         if last {
             self.end(JobState::Completed, now, expires, Some(no));
         }
-        Completion::Won { next: None, last }
+        Completion::Won { next, last }
     }
 
     fn give_back(&mut self, task: TaskNo, due: Instant, uncounted: bool) {
@@ -382,11 +386,8 @@ impl Record {
             end.look = again;
             return if end.expires <= now { Chore::Remove } else { Chore::Sweep };
         }
-        let push = |(number, task): (TaskNo, &mut Task)| {
-            task.due = Some(again);
-            number
-        };
-        Chore::Publish(self.all_open().filter(|(_, task)| task.due <= Some(now)).map(push).collect())
+        let due = self.all_open().filter(|(_, task)| task.due <= Some(now));
+        Chore::Publish(due.map(|(no, task)| task.push(no, again)).collect())
     }
 }
 

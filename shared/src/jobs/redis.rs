@@ -17,10 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::keys::{Keys, buckets};
-use self::record::{fields_of, job_of, json, parsed, unreadable, written_of};
+use self::record::{fields_of, job_of, json, open_tasks, parsed, unreadable, written_of};
 use self::scripts::Scripts;
-use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
-use crate::export::{Attempt, ClientId, Failure, Job, JobId, TaskKind, TaskNo, TaskRef, Written};
+use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Opening, Plan, Start, StartToken, Work};
+use crate::export::{Attempt, ClientId, Failure, Job, JobId, OpenTask, TaskKind, TaskRef, Written};
 use crate::fault::Fault;
 use crate::fhir::Instant;
 use crate::redis_connection::RedisConnection;
@@ -133,7 +133,7 @@ impl JobStore for RedisJobs {
         })))
     }
 
-    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<TaskNo>, Fault> {
+    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<OpenTask>, Fault> {
         plan.check(job)?;
         let keys = self.keys(job);
         let mut script = self.scripts.plan.prepare_invoke();
@@ -143,12 +143,12 @@ impl JobStore for RedisJobs {
         for kind in &plan.tasks {
             script.arg(json(kind));
         }
-        let mut open: Vec<u32> = self.connection.call(&script, "store the plan of job", job).await?;
+        let (open, kinds): (Vec<u32>, Vec<String>) =
+            self.connection.call(&script, "store the plan of job", job).await?;
         if !open.is_empty() {
             self.lower(job, due).await?;
         }
-        open.sort_unstable();
-        Ok(open.into_iter().map(TaskNo).collect())
+        open_tasks(job, &open, &kinds)
     }
 
     async fn keep(&self, task: TaskRef, due: Instant) -> Result<bool, Fault> {
@@ -171,8 +171,8 @@ impl JobStore for RedisJobs {
         task: TaskRef,
         attempt: Attempt,
         written: &Written,
+        opening: Opening,
         now: Instant,
-        due: Instant,
         expires: Instant,
     ) -> Result<Completion, Fault> {
         let mut complete = self.scripts.complete.prepare_invoke();
@@ -181,17 +181,19 @@ impl JobStore for RedisJobs {
         }
         let lines: u64 = written.outputs.iter().map(|output| output.lines).sum();
         complete.arg(task.task.0).arg(attempt.0).arg(json(written)).arg(lines);
-        complete.arg(now.unix_micros()).arg(due.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
-        let (won, next, last): (bool, u32, bool) = self.connection.call(&complete, "complete task", task).await?;
+        complete.arg(now.unix_micros()).arg(expires.unix_micros()).arg(stay(now, expires));
+        complete.arg(opening.due.unix_micros()).arg(opening.window.max(1)).arg(Opening::MOST);
+        let (won, last, opened, kinds): (bool, bool, Vec<u32>, Vec<String>) =
+            self.connection.call(&complete, "complete task", task).await?;
         if !won {
             return Ok(Completion::Lost);
         }
         if last {
             self.lower(task.job, now).await?;
-        } else if next > 0 {
-            self.lower(task.job, due).await?;
+        } else if !opened.is_empty() {
+            self.lower(task.job, opening.due).await?;
         }
-        Ok(Completion::Won { next: (next > 0).then_some(TaskNo(next)), last })
+        Ok(Completion::Won { next: open_tasks(task.job, &opened, &kinds)?, last })
     }
 
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {

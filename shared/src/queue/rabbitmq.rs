@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Deliveries, Depth, TaskQueue};
-use crate::export::TaskMessage;
+use crate::export::{Lane, TaskMessage};
 use crate::fault::{Fault, FaultKind};
 use consumer::RabbitDeliveries;
 use link::Broker;
@@ -26,8 +26,10 @@ use publisher::Publisher;
 pub struct RabbitSettings {
     /// `amqp://user:password@host:port/vhost`, or `amqps://…` for TLS. Never shown: it may hold a password.
     pub url: String,
-    /// What the names of the queues begin with: `{namespace}.tasks.v1`, at most 128 bytes.
+    /// What the names of the queues begin with: `{namespace}.{lane}.v1`, at most 128 bytes.
     pub namespace: String,
+    /// The lane that it is for; each has a queue and dead letters of its own.
+    pub lane: Lane,
     /// How long a publish may take, from the call to the broker's confirmation; and every other question to the broker.
     pub confirm_timeout: Duration,
     /// How long it may take to connect, to log in and to declare the queues.

@@ -23,6 +23,7 @@ impl Settings {
             ("file_bytes", self.file_bytes),
             ("window", u64::from(self.window)),
             ("permits", u64::from(self.permits)),
+            ("express_permits", u64::from(self.express_permits)),
             ("task_attempts", u64::from(self.task_attempts)),
             ("unpublished_due_seconds", self.unpublished_due_seconds),
             ("published_due_seconds", self.published_due_seconds),

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join, try_join_all};
 use shared::export::{
-    Anchor, Attempt, ClientId, Delivery, Encoding, ExportRequest, Failure, Grounds, Job, JobId, JobState, Operation,
-    Output, OutputKey, OutputKind, Progress, Selection, Slice, Tally, TaskKind, TaskNo, TaskRef, Written,
+    Anchor, Attempt, ClientId, Delivery, Encoding, ExportRequest, Failure, Grounds, Job, JobId, JobState, Lane,
+    OpenTask, Operation, Output, OutputKey, OutputKind, Progress, Selection, Slice, Tally, TaskKind, TaskNo, TaskRef,
+    Written,
 };
 use shared::fault::FaultKind;
 use shared::fhir::{Instant, Issue, IssueCode, ResourceType};
 use shared::jobs::memory::MemoryJobs;
 use shared::jobs::redis::RedisJobs;
-use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken, Work};
+use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Opening, Plan, Start, StartToken, Work};
 use shared::redis_connection::{RedisConnection, RedisSettings};
 
 use crate::harness;
@@ -72,6 +73,7 @@ contract! {
     the_first_completed_attempt_wins
     a_repeated_completion_of_the_winner_answers_as_the_first_did
     each_completion_opens_the_next_task
+    a_completion_opens_tasks_until_the_window_is_full_and_two_at_most
     the_last_task_completes_the_job
     a_completion_is_lost_when_the_job_has_failed_or_was_cancelled
     completions_at_once_have_one_winner_and_open_each_task_once
@@ -333,11 +335,12 @@ async fn the_first_plan_wins(store: Store) {
 async fn a_plan_answers_the_open_tasks_each_due(store: Store) {
     let job = accepted(&store, at(5)).await;
     assert_eq!(store.plan(job, &plan(20, 12), at(30)).await.unwrap(), numbers(1..=12));
-    complete(&store, task(job, 2), 1).await;
+    let opening = Opening { window: 12, due: at(30) };
+    store.complete(task(job, 2), Attempt(1), &Written::default(), opening, at(20), at(99)).await.unwrap();
     let open = numbers((1..=13).filter(|&number| number != 2));
     assert_eq!(store.plan(job, &plan(20, 12), at(35)).await.unwrap(), open);
     assert_eq!(publishes(&store, at(34), at(60)).await, []);
-    let handed_out: Vec<u32> = open.iter().map(|task| task.0).collect();
+    let handed_out: Vec<u32> = open.iter().map(|task| task.no.0).collect();
     assert_eq!(publishes(&store, at(35), at(60)).await, [(job, handed_out)]);
 
     let small = accepted(&store, at(5)).await;
@@ -446,7 +449,7 @@ async fn tasks_that_claim_the_same_at_once_get_each_digest_once(store: Store) {
 async fn the_first_completed_attempt_wins(store: Store) {
     let job = running(&store, 2, 2).await;
     let work = task(job, 1);
-    let won = Completion::Won { next: None, last: false };
+    let won = Completion::Won { next: vec![], last: false };
     assert_eq!(complete_with(&store, work, 2, &written(work, 2, 2)).await, won);
     assert_eq!(complete_with(&store, work, 1, &written(work, 1, 5)).await, Completion::Lost);
     assert_eq!(store.written(job).await.unwrap(), [written(work, 2, 2)]);
@@ -457,27 +460,30 @@ async fn the_first_completed_attempt_wins(store: Store) {
 async fn a_repeated_completion_of_the_winner_answers_as_the_first_did(store: Store) {
     let job = running(&store, 3, 1).await;
     let won = |next, last| Completion::Won { next, last };
-    assert_eq!(complete(&store, task(job, 1), 1).await, won(Some(TaskNo(2)), false));
+    assert_eq!(complete(&store, task(job, 1), 1).await, won(numbers(2..=3), false));
     for _ in 0..2 {
-        assert_eq!(complete(&store, task(job, 1), 1).await, won(None, false));
+        assert_eq!(complete(&store, task(job, 1), 1).await, won(vec![], false));
     }
     complete(&store, task(job, 2), 1).await;
-    assert_eq!(complete(&store, task(job, 3), 1).await, won(None, true));
+    assert_eq!(complete(&store, task(job, 3), 1).await, won(vec![], true));
     let before = store.job(job).await.unwrap();
-    let late = store.complete(task(job, 3), Attempt(1), &Written::default(), at(50), at(60), at(200)).await.unwrap();
-    assert_eq!(late, won(None, true));
-    assert_eq!(complete(&store, task(job, 1), 1).await, won(None, false), "another task was the last");
+    let late =
+        store.complete(task(job, 3), Attempt(1), &Written::default(), opening(at(60)), at(50), at(200)).await.unwrap();
+    assert_eq!(late, won(vec![], true));
+    assert_eq!(complete(&store, task(job, 1), 1).await, won(vec![], false), "another task was the last");
     assert_eq!(complete(&store, task(job, 1), 2).await, Completion::Lost);
     assert_eq!(store.job(job).await.unwrap(), before);
 }
 
 async fn each_completion_opens_the_next_task(store: Store) {
-    let job = running(&store, 4, 2).await;
-    for (number, next) in [(2, Some(3)), (1, Some(4)), (4, None), (3, None)] {
+    let job = running(&store, 5, 3).await;
+    for (number, next) in [(2, Some(4)), (1, Some(5)), (4, None), (5, None), (3, None)] {
         let last = number == 3;
-        let expected = Completion::Won { next: next.map(TaskNo), last };
-        let answer =
-            store.complete(task(job, number), Attempt(1), &Written::default(), at(20), at(25), at(99)).await.unwrap();
+        let expected = Completion::Won { next: numbers(next), last };
+        let answer = store
+            .complete(task(job, number), Attempt(1), &Written::default(), opening(at(25)), at(20), at(99))
+            .await
+            .unwrap();
         assert_eq!(answer, expected, "task {number}");
         if let Some(next) = next {
             assert_eq!(publishes(&store, at(24), at(60)).await, []);
@@ -486,12 +492,36 @@ async fn each_completion_opens_the_next_task(store: Store) {
     }
 }
 
+async fn a_completion_opens_tasks_until_the_window_is_full_and_two_at_most(store: Store) {
+    let job = running(&store, 9, 2).await;
+    // The task that is done, the window, and what is opened: the job grows, then shrinks to one.
+    for (number, window, next) in [
+        (1, 2, &[3][..]),
+        (2, 9, &[4, 5]),
+        (3, 9, &[6, 7]),
+        (4, 4, &[8]),
+        (5, 3, &[]),
+        (6, 1, &[]),
+        (7, 1, &[]),
+        (8, 1, &[9]),
+    ] {
+        let opening = Opening { window, due: at(25) };
+        let written = Written::default();
+        let answer = store.complete(task(job, number), Attempt(1), &written, opening, at(20), at(99)).await.unwrap();
+        let next = numbers(next.iter().copied());
+        assert_eq!(answer, Completion::Won { next, last: false }, "task {number}, window {window}");
+    }
+    assert_eq!(publishes(&store, at(25), at(60)).await, [(job, vec![9])]);
+    assert_eq!(complete(&store, task(job, 9), 1).await, Completion::Won { next: vec![], last: true });
+}
+
 async fn the_last_task_completes_the_job(store: Store) {
     let job = running(&store, 2, 2).await;
     complete(&store, task(job, 1), 1).await;
     assert_eq!(store.job(job).await.unwrap().unwrap().state, JobState::Running);
-    let answer = store.complete(task(job, 2), Attempt(1), &Written::default(), at(21), at(30), at(98)).await.unwrap();
-    assert_eq!(answer, Completion::Won { next: None, last: true });
+    let answer =
+        store.complete(task(job, 2), Attempt(1), &Written::default(), opening(at(30)), at(21), at(98)).await.unwrap();
+    assert_eq!(answer, Completion::Won { next: vec![], last: true });
     let read = store.job(job).await.unwrap().unwrap();
     assert_eq!((read.state, read.ended_at, read.expires_at), (JobState::Completed, Some(at(21)), Some(at(98))));
     assert_eq!((read.progress.tasks, read.progress.done), (3, 3));
@@ -514,7 +544,7 @@ async fn a_completion_is_lost_when_the_job_has_failed_or_was_cancelled(store: St
 async fn completions_at_once_have_one_winner_and_open_each_task_once(store: Store) {
     const TASKS: u32 = 12;
     let job = running(&store, TASKS, 3).await;
-    let mut opened = Vec::new();
+    let mut opened: Vec<OpenTask> = Vec::new();
     for number in 1..=TASKS {
         let twins = (1..=16).map(|attempt| {
             let store = store.clone();
@@ -522,9 +552,9 @@ async fn completions_at_once_have_one_winner_and_open_each_task_once(store: Stor
         });
         let answers: Vec<Completion> = join_all(twins).await.into_iter().map(Result::unwrap).collect();
         let won: Vec<_> = answers.into_iter().filter(|answer| *answer != Completion::Lost).collect();
-        let [Completion::Won { next, last }] = won[..] else { panic!("{won:?} for task {number}") };
-        assert_eq!(last, number == TASKS);
-        opened.extend(next);
+        let [Completion::Won { next, last }] = &won[..] else { panic!("{won:?} for task {number}") };
+        assert_eq!(*last, number == TASKS);
+        opened.extend_from_slice(next);
     }
     assert_eq!(opened, numbers(4..=TASKS));
 
@@ -710,7 +740,7 @@ async fn two_janitors_never_get_the_same_work(store: Store) {
 
 async fn an_ended_job_is_swept_then_removed(store: Store) {
     let completed = running(&store, 1, 1).await;
-    store.complete(task(completed, 1), Attempt(1), &Written::default(), at(20), at(30), at(99)).await.unwrap();
+    store.complete(task(completed, 1), Attempt(1), &Written::default(), opening(at(30)), at(20), at(99)).await.unwrap();
     let failed = running(&store, 1, 1).await;
     fail(&*store, failed, &failure(), at(20), at(99)).await;
     let both: BTreeSet<JobId> = [completed, failed].into();
@@ -733,7 +763,7 @@ async fn an_ended_job_is_swept_then_removed(store: Store) {
 
 async fn a_cancelled_job_is_swept_at_once_even_if_it_was_swept_before(store: Store) {
     let job = running(&store, 1, 1).await;
-    store.complete(task(job, 1), Attempt(1), &Written::default(), at(20), at(30), at(200)).await.unwrap();
+    store.complete(task(job, 1), Attempt(1), &Written::default(), opening(at(30)), at(20), at(200)).await.unwrap();
     assert_eq!(chores(&store, at(20), at(40)).await, [(job, Chore::Sweep)]);
     store.swept(job).await.unwrap();
     assert_eq!(chores(&store, at(45), at(60)).await, []);
@@ -822,7 +852,7 @@ async fn a_record_that_cannot_be_read_is_corrupt_and_is_not_quoted() {
             set(&before).await;
         }
         store.plan(job, &plan(1, 1), at(30)).await.unwrap();
-        store.complete(task(job, 1), Attempt(1), &Written::default(), at(20), at(30), at(99)).await.unwrap();
+        store.complete(task(job, 1), Attempt(1), &Written::default(), opening(at(30)), at(20), at(99)).await.unwrap();
         let done = format!("{namespace}:{{{job}}}:done");
         for value in ["secret", "1 secret {}", "1 2 {\"secret\":1}"] {
             redis::cmd("HSET").arg(&done).arg(1).arg(value).exec_async(&mut wire().await).await.unwrap();
@@ -980,8 +1010,9 @@ fn task(job: JobId, number: u32) -> TaskRef {
     TaskRef { job, task: TaskNo(number) }
 }
 
-fn numbers(numbers: impl IntoIterator<Item = u32>) -> Vec<TaskNo> {
-    numbers.into_iter().map(TaskNo).collect()
+/// The tasks of these numbers of a plan, as the store hands them out.
+fn numbers(numbers: impl IntoIterator<Item = u32>) -> Vec<OpenTask> {
+    numbers.into_iter().map(open_task).collect()
 }
 
 fn new_job(id: JobId) -> NewJob {
@@ -997,15 +1028,25 @@ fn new_job(id: JobId) -> NewJob {
     }
 }
 
-/// A plan with the Group and slices of Coverages.
-fn plan(tasks: u32, window: u32) -> Plan {
-    let slice = |number: u32| Slice {
+/// A task of every plan here: the Group, then slices of Coverages, every second one of them a short one.
+fn kind(number: u32) -> TaskKind {
+    if number == 1 {
+        return TaskKind::List { members: 70_000 };
+    }
+    TaskKind::Listed(Slice {
         resource_type: ResourceType::COVERAGE,
         after: (number > 2).then(|| format!("c{}", number - 1).parse().expect("an id")),
         through: format!("c{number}").parse().expect("an id"),
-        ids: 1_000,
-    };
-    let kind = |number| if number == 1 { TaskKind::List } else { TaskKind::Listed(slice(number)) };
+        ids: if number.is_multiple_of(2) { 1_000 } else { 50_000 },
+    })
+}
+
+fn open_task(number: u32) -> OpenTask {
+    let lane = if number.is_multiple_of(2) { Lane::Express } else { Lane::Bulk };
+    OpenTask { no: TaskNo(number), lane }
+}
+
+fn plan(tasks: u32, window: u32) -> Plan {
     Plan { transaction_time: at(10), tasks: (1..=tasks).map(kind).collect(), window }
 }
 
@@ -1063,12 +1104,17 @@ async fn start(store: &Store, task: TaskRef, due: Instant) -> Work {
     }
 }
 
+/// How a completion opens tasks here, unless a test has other plans.
+fn opening(due: Instant) -> Opening {
+    Opening { window: 3, due }
+}
+
 async fn complete(store: &Store, task: TaskRef, attempt: u32) -> Completion {
     complete_with(store, task, attempt, &Written::default()).await
 }
 
 async fn complete_with(store: &Store, task: TaskRef, attempt: u32, written: &Written) -> Completion {
-    store.complete(task, Attempt(attempt), written, at(20), at(30), at(99)).await.unwrap()
+    store.complete(task, Attempt(attempt), written, opening(at(30)), at(20), at(99)).await.unwrap()
 }
 
 async fn chores(store: &Store, now: Instant, again: Instant) -> Vec<(JobId, Chore)> {
@@ -1081,7 +1127,11 @@ async fn publishes(store: &Store, now: Instant, again: Instant) -> Vec<(JobId, V
 
 async fn publishes_up_to(store: &Store, now: Instant, again: Instant, limit: usize) -> Vec<(JobId, Vec<u32>)> {
     let tasks = |(job, chore)| match chore {
-        Chore::Publish(tasks) => (job, tasks.into_iter().map(|task| task.0).collect()),
+        Chore::Publish(tasks) => {
+            let planned = tasks.iter().all(|task| *task == open_task(task.no.0) || *task == OpenTask::PLAN);
+            assert!(planned, "each in its lane: {tasks:?}");
+            (job, tasks.into_iter().map(|task| task.no.0).collect())
+        }
         other => panic!("{other:?} for job {job}"),
     };
     store.chores(now, again, limit).await.unwrap().into_iter().map(tasks).collect()

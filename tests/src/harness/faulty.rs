@@ -11,12 +11,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use shared::export::{
-    Attempt, ClientId, Encoding, Failure, Job, JobId, OutputKey, Slice, TaskMessage, TaskRef, Written,
+    Attempt, ClientId, Encoding, Failure, Job, JobId, OpenTask, OutputKey, Slice, TaskMessage, TaskRef, Written,
 };
 use shared::fault::{Fault, FaultKind};
 use shared::fhir::search::Query;
 use shared::fhir::{Instant, ResourceId, ResourceKey, ResourceType};
-use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Plan, Start, StartToken};
+use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Opening, Plan, Start, StartToken};
 use shared::outputs::{Link, LinkMethod, OutputStore, OutputWriter};
 use shared::queue::{Deliveries, Depth, TaskQueue};
 use shared::source::{Deleted, ListHead, Listed, ResourceSource, Stored, Version};
@@ -116,7 +116,7 @@ impl JobStore for Faulty<Arc<dyn JobStore>> {
     ) -> Result<Start, Fault> {
         self.mischief.on(self.port.start(task, token, attempts, now, due)).await
     }
-    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<shared::export::TaskNo>, Fault> {
+    async fn plan(&self, job: JobId, plan: &Plan, due: Instant) -> Result<Vec<OpenTask>, Fault> {
         self.mischief.on(self.port.plan(job, plan, due)).await
     }
     async fn keep(&self, task: TaskRef, due: Instant) -> Result<bool, Fault> {
@@ -130,11 +130,11 @@ impl JobStore for Faulty<Arc<dyn JobStore>> {
         task: TaskRef,
         attempt: Attempt,
         written: &Written,
+        opening: Opening,
         now: Instant,
-        due: Instant,
         expires: Instant,
     ) -> Result<Completion, Fault> {
-        self.mischief.on(self.port.complete(task, attempt, written, now, due, expires)).await
+        self.mischief.on(self.port.complete(task, attempt, written, opening, now, expires)).await
     }
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {
         self.mischief.on(self.port.give_back(task, due, uncounted)).await

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use shared::export::{Anchor, JobId, TaskKind};
+use shared::export::{Anchor, JobId, Lane, TaskKind};
 use shared::fhir::{OwnBases, Resource, ResourceKey};
 use shared::jobs::Plan;
 use shared::metrics::Metrics;
@@ -136,7 +136,9 @@ pub async fn on_store<F>(
 
 /// Removes the namespace from Redis, RabbitMQ and PostgreSQL.
 pub async fn clean(namespace: &str) -> anyhow::Result<()> {
-    rabbit(namespace)?.delete().await?;
+    for lane in Lane::ALL {
+        rabbit(namespace, lane)?.delete().await?;
+    }
     let mut redis = redis::Client::open(redis_url())?.get_multiplexed_async_connection().await?;
     let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{namespace}:*")).query_async(&mut redis).await?;
     if !keys.is_empty() {
@@ -150,11 +152,12 @@ pub async fn clean(namespace: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rabbit(namespace: &str) -> anyhow::Result<RabbitQueue> {
+fn rabbit(namespace: &str, lane: Lane) -> anyhow::Result<RabbitQueue> {
     let patience = Duration::from_secs(30);
     let settings = RabbitSettings {
         url: amqp_url(),
         namespace: namespace.to_owned(),
+        lane,
         confirm_timeout: patience,
         connect_timeout: patience,
         heartbeat_seconds: 30,
@@ -254,8 +257,10 @@ impl System {
         let request = jobs.job(job).await.expect("the store answers").expect("it was kicked off").request;
         let Anchor::Group(list) = request.anchor else { panic!("only a list is planned by hand") };
         let transaction_time = source.transaction_time().await.expect("the source answers");
+        let head = source.list(&list, transaction_time).await.expect("the source answers").expect("the list is there");
         let slices = source.cut(&list, transaction_time, 2).await.expect("the list is there");
-        let tasks = std::iter::once(TaskKind::List).chain(slices.into_iter().map(TaskKind::Listed)).collect();
+        let itself = TaskKind::List { members: head.members };
+        let tasks = std::iter::once(itself).chain(slices.into_iter().map(TaskKind::Listed)).collect();
         let plan = Plan { transaction_time, tasks, window: 3 };
         jobs.plan(job, &plan, clock.now()).await.expect("the store takes the plan");
     }

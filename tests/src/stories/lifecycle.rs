@@ -132,7 +132,7 @@ async fn a_job_that_waits_can_be_deleted_and_is_never_run() {
         let polling = system.kick_off("/Group/g/$export").await;
         assert_eq!(system.delete(&polling).await.status(), StatusCode::ACCEPTED);
         system.start_worker().await;
-        let queue = &system.platform.queue;
+        let queue = &system.platform.lanes.express;
         system
             .eventually("the message is taken", || async { queue.depth().await.is_ok_and(|depth| depth.waiting == 0) })
             .await;

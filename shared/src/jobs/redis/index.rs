@@ -16,8 +16,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::ToRedisArgs;
 
 use super::RedisJobs;
-use super::record::unreadable;
-use crate::export::{JobId, TaskNo};
+use super::record::{open_tasks, unreadable};
+use crate::export::JobId;
 use crate::fault::Fault;
 use crate::fhir::Instant;
 use crate::jobs::Chore;
@@ -56,9 +56,9 @@ impl RedisJobs {
     async fn look(&self, job: JobId, now: Instant, again: Instant) -> Result<Option<(JobId, Chore)>, Fault> {
         let keys = self.keys(job);
         let mut look = self.scripts.look.prepare_invoke();
-        look.key(keys.job()).key(keys.due()).arg(now.unix_micros()).arg(again.unix_micros());
-        let Some((chore, next, mut tasks)) =
-            self.connection.call::<Option<(String, i64, Vec<u32>)>>(&look, "look at job", job).await?
+        look.key(keys.job()).key(keys.tasks()).key(keys.due()).arg(now.unix_micros()).arg(again.unix_micros());
+        let Some((chore, next, tasks, kinds)) =
+            self.connection.call::<Option<(String, i64, Vec<u32>, Vec<String>)>>(&look, "look at job", job).await?
         else {
             self.delist(job, now).await?;
             return Ok(None);
@@ -71,10 +71,9 @@ impl RedisJobs {
             raise.key(self.index()).arg(job.to_string()).arg(again.unix_micros()).arg(next.unix_micros());
             self.connection.call::<()>(&raise, "put off job", job).await?;
         }
-        tasks.sort_unstable();
         match chore.as_str() {
             "none" => Ok(None),
-            "publish" => Ok(Some((job, Chore::Publish(tasks.into_iter().map(TaskNo).collect())))),
+            "publish" => Ok(Some((job, Chore::Publish(open_tasks(job, &tasks, &kinds)?)))),
             "sweep" => Ok(Some((job, Chore::Sweep))),
             "remove" => Ok(Some((job, Chore::Remove))),
             _ => Err(unreadable(job, "chore")),

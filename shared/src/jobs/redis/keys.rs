@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_made_for_about_64_claims() {
-        assert_eq!(buckets(&[TaskKind::List, slice(ResourceType::PATIENT, 5_000_000)]), 16);
+        assert_eq!(buckets(&[TaskKind::List { members: 5_000_000 }, slice(ResourceType::PATIENT, 5_000_000)]), 16);
         assert_eq!(
             buckets(&[slice(ResourceType::COVERAGE, 100_000), slice(ResourceType::PRACTITIONER_ROLE, 1)]),
             2_048

@@ -1,21 +1,24 @@
 -- look: what a job needs; what is handed out is not due again before ARGV[2]
--- KEYS   1 job  2 due
+-- KEYS   1 job  2 tasks  3 due
 -- ARGV   1 now  2 again
--- gives  {chore, when somebody must look again, the tasks to publish}; chore is none, publish, sweep or remove;
---        nothing if the job is unknown
+-- gives  {chore, when somebody must look again, the tasks to publish, their kinds}; chore is none, publish, sweep or
+--        remove; nothing if the job is unknown
 local state, look, swept, expires = unpack(redis.call('HMGET', KEYS[1], 'state', 'look', 'swept', 'expires_at'))
 local now, again = tonumber(ARGV[1]), tonumber(ARGV[2])
 if not state then return false end
 if not expires then
-  local tasks = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1])
-  for _, task in ipairs(tasks) do redis.call('ZADD', KEYS[2], ARGV[2], task) end
-  local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+  local tasks, kinds = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[1]), {}
+  for at, task in ipairs(tasks) do
+    redis.call('ZADD', KEYS[3], ARGV[2], task)
+    kinds[at] = redis.call('HGET', KEYS[2], task)
+  end
+  local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
   -- Not later than `again`: a task that is opened between this script and the next step must not be overlooked.
   if not first or tonumber(first) > again then first = ARGV[2] end
-  return {#tasks > 0 and 'publish' or 'none', first, tasks}
+  return {#tasks > 0 and 'publish' or 'none', first, tasks, kinds}
 end
 if swept == '1' and tonumber(expires) > tonumber(look) then look = expires end
-if tonumber(look) > now then return {'none', look, {}} end
+if tonumber(look) > now then return {'none', look, {}, {}} end
 redis.call('HSET', KEYS[1], 'look', ARGV[2])
-if tonumber(expires) <= now then return {'remove', ARGV[2], {}} end
-return {'sweep', ARGV[2], {}}
+if tonumber(expires) <= now then return {'remove', ARGV[2], {}, {}} end
+return {'sweep', ARGV[2], {}, {}}

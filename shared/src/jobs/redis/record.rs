@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::export::{ClientId, Job, JobId, JobState, Progress, Written};
+use crate::export::{ClientId, Job, JobId, JobState, OpenTask, Progress, TaskKind, TaskNo, Written};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 use crate::jobs::NewJob;
 
 /// The version of the records that this build writes and reads.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// The fields of a new job.
 pub(super) fn fields_of(job: &NewJob) -> [(&'static str, String); 5] {
@@ -85,6 +85,17 @@ pub(super) fn written_of(job: JobId, done: &[String]) -> Result<Vec<Written>, Fa
     }
     in_order.sort_unstable_by_key(|(order, _)| *order);
     Ok(in_order.into_iter().map(|(_, written)| written).collect())
+}
+
+/// Open tasks in the order of their numbers, from the numbers and the kinds that a script gives.
+pub(super) fn open_tasks(job: JobId, numbers: &[u32], kinds: &[String]) -> Result<Vec<OpenTask>, Fault> {
+    let open = |(no, kind): (&u32, &String)| {
+        let kind: TaskKind = parsed(job, "tasks", kind)?;
+        Ok(OpenTask { no: TaskNo(*no), lane: kind.lane() })
+    };
+    let mut tasks = numbers.iter().zip(kinds).map(open).collect::<Result<Vec<_>, Fault>>()?;
+    tasks.sort_unstable_by_key(|task| task.no);
+    Ok(tasks)
 }
 
 /// JSON for a value of this crate's own types.

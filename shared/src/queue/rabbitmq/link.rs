@@ -46,7 +46,7 @@ pub(super) struct Broker {
 impl Broker {
     /// Fails with `Invalid`, and never with a message that holds the URL.
     pub(super) fn new(settings: &RabbitSettings) -> Result<Self, Fault> {
-        let namespace = settings.namespace.clone();
+        let (namespace, lane) = (settings.namespace.clone(), settings.lane.name());
         if namespace.is_empty() || namespace.len() > 128 {
             return Err(Fault::new(FaultKind::Invalid, "a queue's namespace has 1 to 128 bytes"));
         }
@@ -55,8 +55,8 @@ impl Broker {
         uri.query.heartbeat = Some(settings.heartbeat_seconds);
         Ok(Self {
             uri,
-            tasks: format!("{namespace}.tasks.v1").into(),
-            dead: format!("{namespace}.tasks.dead.v1").into(),
+            tasks: format!("{namespace}.{lane}.v1").into(),
+            dead: format!("{namespace}.{lane}.dead.v1").into(),
             namespace,
             confirm_timeout: settings.confirm_timeout,
             connect_timeout: settings.connect_timeout,
@@ -274,11 +274,13 @@ fn text(value: &str) -> lapin::types::AMQPValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::Lane;
 
     fn broker(url: &str) -> Result<Broker, Fault> {
         Broker::new(&RabbitSettings {
             url: url.to_owned(),
             namespace: "n".to_owned(),
+            lane: Lane::Bulk,
             confirm_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
             heartbeat_seconds: 10,

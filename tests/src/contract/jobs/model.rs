@@ -19,7 +19,7 @@ enum Call {
     Plan { job: usize, tasks: u32, window: u32, due: u64 },
     Keep { job: usize, task: u32, due: u64 },
     Claim { job: usize, task: u32, from: u32, digests: u32 },
-    Complete { job: usize, task: u32, attempt: u32, files: u32, now: u64, due: u64, expires: u64 },
+    Complete { job: usize, task: u32, attempt: u32, files: u32, window: u32, due: u64, now: u64, expires: u64 },
     GiveBack { job: usize, task: u32, due: u64, uncounted: bool },
     Fail { job: usize, task: u32, now: u64, expires: u64 },
     Cancel { job: usize, now: u64, expires: u64 },
@@ -46,9 +46,9 @@ fn call() -> impl Strategy<Value = Call> {
         3 => (job(), task(), time()).prop_map(|(job, task, due)| Call::Keep { job, task, due }),
         3 => (job(), task(), 0..20_u32, 0..20_u32)
             .prop_map(|(job, task, from, digests)| Call::Claim { job, task, from, digests }),
-        8 => (job(), task(), 1..3_u32, 0..3_u32, time(), time(), time()).prop_map(
-            |(job, task, attempt, files, now, due, expires)| {
-                Call::Complete { job, task, attempt, files, now, due, expires }
+        8 => (job(), task(), 1..3_u32, 0..3_u32, 1..5_u32, time(), time(), time()).prop_map(
+            |(job, task, attempt, files, window, due, now, expires)| {
+                Call::Complete { job, task, attempt, files, window, due, now, expires }
             }
         ),
         3 => (job(), task(), time(), any::<bool>())
@@ -88,10 +88,11 @@ async fn ask(store: &dyn JobStore, jobs: &[JobId], call: &Call) -> String {
         Call::Claim { job, task: no, from, digests: count } => {
             line(store.claim(task(jobs[job], no), &digests(from..from + count)).await)
         }
-        Call::Complete { job, task: no, attempt, files, now, due, expires } => {
+        Call::Complete { job, task: no, attempt, files, window, due, now, expires } => {
             let task = task(jobs[job], no);
             let written = written(task, attempt, files);
-            line(store.complete(task, Attempt(attempt), &written, at(now), at(due), at(expires)).await)
+            let opening = Opening { window, due: at(due) };
+            line(store.complete(task, Attempt(attempt), &written, opening, at(now), at(expires)).await)
         }
         Call::GiveBack { job, task: no, due, uncounted } => {
             line(store.give_back(task(jobs[job], no), at(due), uncounted).await)

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use shared::export::TaskNo;
+use shared::export::{Lane, TaskNo};
 use shared::fault::FaultKind;
 use shared::queue::TaskQueue;
 use shared::queue::rabbitmq::{RabbitQueue, RabbitSettings};
@@ -22,6 +22,7 @@ fn settings(url: String, namespace: &str) -> RabbitSettings {
     RabbitSettings {
         url,
         namespace: namespace.to_owned(),
+        lane: Lane::Bulk,
         confirm_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(5),
         heartbeat_seconds: 10,
@@ -47,7 +48,7 @@ struct Bench {
 
 impl Bench {
     fn tasks(&self) -> String {
-        format!("{}.tasks.v1", self.namespace)
+        format!("{}.bulk.v1", self.namespace)
     }
 
     /// A connection to the broker that goes past the proxy and past the adapter.
@@ -80,7 +81,7 @@ async fn with_bench(wire: Wire, test: impl AsyncFnOnce(&Bench)) {
     let bench = Bench { proxy, queue: RabbitQueue::connect(&settings).unwrap(), namespace };
     let result = AssertUnwindSafe(test(&bench)).catch_unwind().await;
     let (connection, channel) = bench.behind_its_back().await;
-    for queue in ["tasks", "tasks.dead"] {
+    for queue in ["bulk", "bulk.dead"] {
         let name = format!("{}.{queue}.v1", bench.namespace);
         channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.unwrap();
     }
@@ -312,7 +313,7 @@ async fn messages_are_persistent_in_a_durable_quorum_queue() {
         assert_eq!(got.properties.message_id().as_ref().unwrap().as_str(), message.task().to_string());
         assert_eq!(serde_json::from_slice::<shared::export::TaskMessage>(&got.data).unwrap(), message);
         // The broker refuses a declaration that differs from the queue's own, so this pins what must not change in `v1`.
-        let dead = format!("{}.tasks.dead.v1", bench.namespace);
+        let dead = format!("{}.bulk.dead.v1", bench.namespace);
         let mut arguments = FieldTable::default();
         for (name, value) in [
             ("x-queue-type", "quorum"),
