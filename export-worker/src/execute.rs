@@ -1,5 +1,6 @@
 //! One attempt at a task: started in the job store, kept alive while it works, and brought to one of its ends.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use shared::dispatch;
@@ -60,18 +61,37 @@ pub struct Frame<'a> {
     pub as_of: Instant,
     ended: &'a Shutdown,
     hurry: &'a Shutdown,
+    /// When the job store was last asked whether the task is still wanted.
+    asked: Mutex<tokio::time::Instant>,
 }
 
+/// How long the job store's word that a task is wanted holds: a walk in small pages must not ask at each of them.
+const WANTED_FOR: Duration = Duration::from_millis(100);
+
 impl Frame<'_> {
-    /// Asked between pages: whether to go on. It asks the job store, so that a cancelled job costs a page more at most;
-    /// a store that cannot be asked stops nobody here.
+    /// Asked between pages: whether to go on. It asks the job store, so that a cancelled job costs a page more at most, or a
+    /// tenth of a second; a store that cannot be asked stops nobody here.
     pub async fn check(&self) -> Result<(), TaskError> {
         let Self { worker, task, .. } = *self;
-        let due = worker.now() + worker.limits.working_due;
-        if self.ended.is_wished() || matches!(worker.platform.jobs.keep(task, due).await, Ok(false)) {
+        if self.is_to_ask() {
+            let due = worker.now() + worker.limits.working_due;
+            if matches!(worker.platform.jobs.keep(task, due).await, Ok(false)) {
+                self.ended.stop();
+            }
+        }
+        if self.ended.is_wished() {
             return Err(TaskError::Stopped);
         }
         if self.hurry.is_wished() { Err(TaskError::Hurried) } else { Ok(()) }
+    }
+
+    fn is_to_ask(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_old = asked.elapsed() >= WANTED_FOR;
+        if is_old {
+            *asked = tokio::time::Instant::now();
+        }
+        is_old
     }
 }
 
@@ -189,7 +209,16 @@ async fn run(
     let Some(as_of) = work.transaction_time else {
         return plan::plan(worker, task, &work.request).await.map(|()| 0);
     };
-    let frame = Frame { worker, task, attempt: work.attempt, request: &work.request, as_of, ended, hurry };
+    let frame = Frame {
+        worker,
+        task,
+        attempt: work.attempt,
+        request: &work.request,
+        as_of,
+        ended,
+        hurry,
+        asked: Mutex::new(tokio::time::Instant::now()),
+    };
     let written = match (&work.kind, &work.request.anchor) {
         (TaskKind::Notices, _) => notices::notices(&frame).await?,
         (TaskKind::Deleted, _) => deleted::deleted(&frame).await?,
