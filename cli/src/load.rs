@@ -11,7 +11,7 @@ use shared::source::postgres::{LoadedCounts, Loader};
 use tokio::sync::mpsc;
 
 use crate::arguments::LoadArguments;
-use crate::progress;
+use crate::progress::Resources;
 
 /// What one transaction takes: enough to make a set-based merge worth it, little enough to hold.
 const BATCH_RESOURCES: usize = 10_000;
@@ -47,7 +47,7 @@ pub(crate) async fn load(arguments: LoadArguments) -> anyhow::Result<ExitCode> {
 pub async fn files(source_url: &str, own_urls: &[String], paths: Vec<PathBuf>) -> anyhow::Result<Loaded> {
     let mut loader = Loader::connect(source_url, OwnBases::new(own_urls)).await?;
     let reader = tokio::task::spawn_blocking(move || files::read(&paths)).await??;
-    let bar = progress::bytes("loading", reader.total_bytes());
+    let mut progress = Resources::begin("loading", reader.total_bytes());
     // One batch is read while another is loaded; more would only fill memory.
     let (send, mut receive) = mpsc::channel(1);
     let reading = tokio::task::spawn_blocking(move || read(reader, &send));
@@ -58,18 +58,17 @@ pub async fn files(source_url: &str, own_urls: &[String], paths: Vec<PathBuf>) -
         match read {
             Read::Batch { resources, bytes_read } => {
                 counts += loader.load(&resources).await?;
-                bar.set_position(bytes_read);
+                progress.is_at(bytes_read, counts.total());
             }
             Read::Bad(line) => {
                 bad_lines += 1;
-                // Whoever reads this may have seen enough; the load goes on.
-                bar.suspend(|| writeln!(std::io::stderr(), "{line}").ok());
+                progress.say(&line);
             }
         }
     }
     reading.await.context("reading the files broke off")??;
     loader.analyze().await?;
-    bar.finish_and_clear();
+    progress.end();
     Ok(Loaded { counts, bad_lines })
 }
 

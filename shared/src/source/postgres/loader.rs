@@ -32,6 +32,14 @@ pub struct LoadedCounts {
     pub unchanged: u64,
 }
 
+impl LoadedCounts {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.new + self.changed + self.unchanged
+    }
+}
+
 impl std::ops::AddAssign for LoadedCounts {
     fn add_assign(&mut self, more: Self) {
         self.new += more.new;
