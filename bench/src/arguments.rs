@@ -2,50 +2,94 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Measures an export of a generated attribution list against the limit of the machine.
+/// Measures exports of a generated attribution list. Without a command: one export against the limit of the machine.
 #[derive(Debug, Parser)]
-#[command(name = "bench", version)]
+#[command(name = "bench", version, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
-    /// A part that this program plays for itself
+    /// What is measured instead
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Members of the list
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub members: u64,
-    /// Workers that export it
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub workers: u16,
-    /// Tasks that a worker works on at a time
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub permits: u16,
+    /// What is exported, and where.
+    #[command(flatten)]
+    pub common: Common,
+    /// Of the export against the limit.
+    #[command(flatten)]
+    pub limit: LimitArguments,
+}
+
+/// Of the export against the limit.
+#[derive(Debug, Args)]
+pub struct LimitArguments {
     /// How often export and pipe are run, in turn; the best of each counts
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
+    /// Who exports it.
+    #[command(flatten)]
+    pub workers: Workers,
+}
+
+/// Who exports.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Workers {
+    /// How many workers
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    pub workers: u16,
+    /// Tasks that a worker works on at a time on the bulk lane
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    pub permits: u16,
+}
+
+/// What is exported, and where.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Members of the list
+    #[arg(long, global = true, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub members: u64,
     /// Where to write all figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Where the generated data is kept for the next run
-    #[arg(long, value_name = "DIR", default_value = "bench-data")]
+    #[arg(long, global = true, value_name = "DIR", default_value = "bench-data")]
     pub data: PathBuf,
     /// PostgreSQL, in which the schema `bench_N` is made and kept for the next run
-    #[arg(long, value_name = "URL", default_value = "postgres://postgres@127.0.0.1:5432/test")]
+    #[arg(long, global = true, value_name = "URL", default_value = "postgres://postgres@127.0.0.1:5432/test")]
     pub postgres: String,
     /// Generate and load anew, into a schema of its own, and leave nothing in PostgreSQL and the folder of the data
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub fresh: bool,
+    /// A setting of the system, without its `ATR_`; may be given several times
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// What the parts of the system log, to standard error
+    #[arg(long, global = true, value_name = "FILTER", default_value = "error")]
+    pub log: String,
     /// Redis
-    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    #[arg(long, global = true, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
     /// RabbitMQ
-    #[arg(long, value_name = "URL", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
+    #[arg(long, global = true, value_name = "URL", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
     pub amqp: String,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE, PAGE_IDS=500 for example")?;
+    Ok((format!("ATR_{}", name.to_uppercase()), value.to_owned()))
 }
 
 /// What else the program does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// More and more workers of one permit on each lane, with a source that is slow to answer: what scaling out gains where
+    /// the machine is not the limit
+    ScaleOut(ScaleOutArguments),
+    /// Exports of ten members while a large one runs
+    Fairness(FairnessArguments),
+    /// Many jobs at the same moment
+    Crowd(CrowdArguments),
+    /// Clients that poll once a second
+    Polling(PollingArguments),
     /// Plays a part of the system; its settings are in variables, as those of the part are
     #[command(hide = true)]
     Role {
@@ -53,6 +97,65 @@ pub enum Command {
         #[arg(value_enum)]
         role: Role,
     },
+}
+
+/// Of `scale-out`.
+#[derive(Debug, Args)]
+pub struct ScaleOutArguments {
+    /// How many workers, one after the other; beyond ten the one line of the Group is the limit
+    #[arg(
+        long,
+        value_name = "N,N,…",
+        value_delimiter = ',',
+        default_value = "1,2,4,8",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub counts: Vec<u16>,
+    /// By how much each answer of the source is late
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub delay_ms: u64,
+    /// Resources that a worker reads at a time: few, so that the machine has little to do
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub page_ids: u32,
+    /// Ids that a task takes
+    #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub slice_ids: u64,
+}
+
+/// Of `fairness`.
+#[derive(Debug, Args)]
+pub struct FairnessArguments {
+    /// Who exports them.
+    #[command(flatten)]
+    pub workers: Workers,
+    /// How many large exports run at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub large: u32,
+    /// How many small exports are measured at most, one after the other
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub small: u32,
+}
+
+/// Of `crowd`.
+#[derive(Debug, Args)]
+pub struct CrowdArguments {
+    /// Who exports them.
+    #[command(flatten)]
+    pub workers: Workers,
+    /// How many jobs; the store holds their files in memory, about 5 kB for each member of each
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: u32,
+}
+
+/// Of `polling`.
+#[derive(Debug, Args)]
+pub struct PollingArguments {
+    /// How many clients, each with a job
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub clients: u32,
+    /// How often each polls, and so for how many seconds
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub polls: u32,
 }
 
 /// A part of the system.

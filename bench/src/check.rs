@@ -9,6 +9,7 @@ use serde::Deserialize;
 use shared::fhir::ResourceKey;
 
 use crate::export::{Exported, File};
+use crate::job;
 
 /// What the files hold.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ pub struct Checked {
 
 /// Downloads all files, line by line.
 pub async fn files(exported: &Exported) -> anyhow::Result<Checked> {
-    let client = Client::builder().build()?;
+    let client = job::client()?;
     let mut checked = Checked::default();
     for file in &exported.files {
         let before = (checked.lines, checked.bytes);

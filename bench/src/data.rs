@@ -1,15 +1,17 @@
 //! The list that is exported: generated and loaded once for each size, and kept for the next run.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use atr::generate::{self, Settings};
 use atr::load;
 use serde::{Deserialize, Serialize};
+use shared::source::postgres::migrate;
 
-use crate::arguments::Arguments;
+use crate::arguments::Common;
 
 /// A list in PostgreSQL.
 #[derive(Debug)]
@@ -18,10 +20,8 @@ pub struct Loaded {
     pub source_url: String,
     /// Its id.
     pub list: String,
-    /// The schema that it is in.
-    pub schema: String,
-    /// The folder of its files.
-    pub folder: PathBuf,
+    /// The id of a list of ten members beside it.
+    pub small_list: String,
     /// How long generating took; `None` when that was done before.
     pub generating_seconds: Option<f64>,
     /// How long loading took; `None` when that was done before.
@@ -46,66 +46,93 @@ impl Made {
     }
 }
 
+/// Where the list of a run is.
+pub struct Place {
+    postgres: String,
+    schema: String,
+    folder: PathBuf,
+    /// The file beside the folder that says what was generated into it.
+    note: PathBuf,
+}
+
+impl Place {
+    /// One for each size, kept for the next run; or one of this run only.
+    pub fn of(common: &Common) -> Self {
+        let name = if common.fresh { uuid::Uuid::new_v4().simple().to_string() } else { common.members.to_string() };
+        Self {
+            postgres: common.postgres.clone(),
+            schema: format!("bench_{name}"),
+            folder: common.data.join(&name),
+            note: common.data.join(format!("{name}.json")),
+        }
+    }
+
+    fn source_url(&self) -> String {
+        let mark = if self.postgres.contains('?') { '&' } else { '?' };
+        format!("{}{mark}schema={}", self.postgres, self.schema)
+    }
+
+    /// Removes what is there.
+    pub async fn discard(&self) -> anyhow::Result<()> {
+        drop_schema(&self.postgres, &self.schema).await?;
+        for removed in [tokio::fs::remove_file(&self.note).await, tokio::fs::remove_dir_all(&self.folder).await] {
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Generates and loads what is not there yet.
-pub async fn prepare(arguments: &Arguments) -> anyhow::Result<Loaded> {
-    let schema = if arguments.fresh {
-        format!("bench_{}", uuid::Uuid::new_v4().simple())
-    } else {
-        format!("bench_{}", arguments.members)
-    };
-    let mark = if arguments.postgres.contains('?') { '&' } else { '?' };
-    let source_url = format!("{}{mark}schema={schema}", arguments.postgres);
-    let folder = arguments.data.join(arguments.members.to_string());
-    let (made, generating_seconds) = generated(arguments, &folder).await?;
-    let is_loaded = count(&arguments.postgres, &schema).await? == Some(made.total());
-    let loading_seconds = if is_loaded {
+pub async fn prepare(common: &Common, place: &Place) -> anyhow::Result<Loaded> {
+    let (made, generating_seconds) = generated(common, place).await?;
+    let source_url = place.source_url();
+    // What an earlier version of this program has left is brought up to date.
+    migrate(&source_url).await.context("failed to make the tables; --postgres says where PostgreSQL is")?;
+    let loading_seconds = if count(place).await? == made.total() {
         None
     } else {
         // What an interrupted run has left is compared again, resource by resource; a new start is quicker.
-        drop_schema(&arguments.postgres, &schema).await?;
-        eprintln!("loading {} resources into {schema}", made.total());
+        drop_schema(&place.postgres, &place.schema).await?;
+        eprintln!("loading {} resources into {}", made.total(), place.schema);
         let began = Instant::now();
-        let counts = load::files(&source_url, &[], vec![folder.clone()]).await?;
+        let counts = load::files(&source_url, &[], vec![place.folder.clone()]).await?;
         ensure!(counts.bad_lines == 0, "{} lines of generated data cannot be loaded", counts.bad_lines);
         Some(began.elapsed().as_secs_f64())
     };
-    let list = "sample".to_owned();
-    Ok(Loaded { source_url, list, schema, folder, generating_seconds, loading_seconds, made })
+    let (list, small_list) = ("sample".to_owned(), "sample-small".to_owned());
+    Ok(Loaded { source_url, list, small_list, generating_seconds, loading_seconds, made })
 }
 
-async fn generated(arguments: &Arguments, folder: &Path) -> anyhow::Result<(Made, Option<f64>)> {
-    let note = arguments.data.join(format!("{}.json", arguments.members));
-    if !arguments.fresh
-        && let Ok(text) = tokio::fs::read_to_string(&note).await
+async fn generated(common: &Common, place: &Place) -> anyhow::Result<(Made, Option<f64>)> {
+    let Place { folder, note, .. } = place;
+    if let Ok(text) = tokio::fs::read_to_string(note).await
         && folder.is_dir()
     {
         return Ok((serde_json::from_str(&text).with_context(|| note.display().to_string())?, None));
     }
-    eprintln!("generating a list of {} members in {}", arguments.members, folder.display());
-    let settings = Settings { members: arguments.members, seed: 1, out: folder.to_owned(), list: None };
+    eprintln!("generating a list of {} members in {}", common.members, folder.display());
+    let settings = Settings { members: common.members, seed: 1, out: folder.clone(), list: None };
     let began = Instant::now();
     let generated = tokio::task::spawn_blocking(move || generate::generate(&settings, |_| {})).await??;
     let seconds = began.elapsed().as_secs_f64();
     let resources = generated.resources.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
     let made = Made { resources, bytes: generated.bytes };
-    tokio::fs::write(&note, serde_json::to_string(&made)?).await?;
+    tokio::fs::write(note, serde_json::to_string(&made)?).await?;
     Ok((made, Some(seconds)))
 }
 
-/// How many resources a schema holds; `None` when there is no such schema.
-async fn count(postgres: &str, schema: &str) -> anyhow::Result<Option<u64>> {
-    let client = connect(postgres).await?;
-    let table = format!("{schema}.resource");
-    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
-    if !there.get::<_, bool>(0) {
-        return Ok(None);
-    }
-    let row = client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await?;
-    Ok(u64::try_from(row.get::<_, i64>(0)).ok())
+/// How many resources there are.
+async fn count(place: &Place) -> anyhow::Result<u64> {
+    let client = connect(&place.postgres).await?;
+    let row = client.query_one(&format!("SELECT count(*) FROM {}.resource", place.schema), &[]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0))?)
 }
 
 /// Removes a schema, if it is there.
-pub async fn drop_schema(postgres: &str, schema: &str) -> anyhow::Result<()> {
+async fn drop_schema(postgres: &str, schema: &str) -> anyhow::Result<()> {
     let client = connect(postgres).await?;
     Ok(client.batch_execute(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await?)
 }

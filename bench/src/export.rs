@@ -1,25 +1,30 @@
 //! One export through the HTTP interface, and what it took.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use reqwest::header::CONTENT_LOCATION;
-use reqwest::{Client, StatusCode};
+use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::data::Loaded;
+use crate::job::{self, Job, WITH_PARTIAL_MANIFESTS};
 use crate::system::System;
 use crate::usage::{self, CpuSeconds};
 
-/// How often the job is asked after: often enough to see when it ends, rarely enough to leave the API in peace.
-const POLL_EVERY: Duration = Duration::from_millis(20);
+/// How long to wait before the job is asked after again: often enough to see within a fiftieth when it ended, rarely enough
+/// to leave the API in peace.
+fn pause(running: Duration) -> Duration {
+    (running / 50).clamp(Duration::from_millis(2), Duration::from_millis(20))
+}
+
+/// The metric of attempts at tasks.
+const ATTEMPTS: &str = "atr_task_attempts_total";
 
 /// An export that has come to its end.
-#[derive(Debug)]
 pub struct Exported {
+    /// The job; `None` once it is deleted.
+    job: Option<Job>,
     /// The files of the manifest.
     pub files: Vec<File>,
     /// Lines in the error files.
@@ -37,7 +42,7 @@ pub struct Exported {
     /// How often Redis has read something from a connection meanwhile, for our polls too: a call of a script, or commands
     /// that were sent in one go.
     pub redis_calls: u64,
-    /// Attempts at tasks. Each is a publish with its confirm, a delivery and an ack.
+    /// Attempts at tasks.
     pub attempts: u64,
 }
 
@@ -87,43 +92,42 @@ impl Exported {
         self.files.iter().map(|file| file.count).sum()
     }
 
+    /// Deletes the job, so that its files do not fill the store; the figures stay.
+    pub async fn delete(&mut self) -> anyhow::Result<()> {
+        match self.job.take() {
+            Some(job) => job.delete().await,
+            None => Ok(()),
+        }
+    }
+
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(File::bytes).sum()
     }
 }
 
-/// Exports the list.
-pub async fn run(system: &System, data: &Loaded) -> anyhow::Result<Exported> {
-    let client = Client::builder().build()?;
-    let calls = redis_calls(&system.redis).await?;
-    let attempts = attempts(&client, system).await?;
+/// Exports a list.
+pub async fn run(system: &System, list: &str) -> anyhow::Result<Exported> {
+    let client = job::client()?;
+    let calls = redis_calls(&system.settings.jobs_url).await?;
+    let attempts = system.counted(ATTEMPTS).await?;
     let cpu = usage::cpu_reading(&system.processes());
 
-    let began = Instant::now();
-    // A manifest that can be had while the job runs tells when the first file is there.
-    let url = format!("{}/Group/{}/$davinci-data-export?allowPartialManifests=true", system.base, data.list);
-    let request = client.get(&url).header("Accept", "application/fhir+json").header("Prefer", "respond-async");
-    let response = request.send().await?;
-    ensure!(response.status() == StatusCode::ACCEPTED, "the kick-off was answered with {}", response.status());
-    let location = response.headers().get(CONTENT_LOCATION).and_then(|value| value.to_str().ok());
-    let polling = location.context("the kick-off has no Content-Location")?.to_owned();
+    let job = Job::kick_off(&client, &system.base, list, WITH_PARTIAL_MANIFESTS).await?;
     let mut first_file = None;
     let first_page = loop {
-        let response = client.get(&polling).header("Accept", "application/json").send().await?;
-        let status = response.status();
+        let (has_ended, response) = job.poll().await?;
         let text = response.text().await?;
-        let manifest = if text.is_empty() { None } else { serde_json::from_str::<Manifest>(&text).ok() };
+        let manifest = if text.is_empty() { None } else { Some(serde_json::from_str::<Manifest>(&text)?) };
         if first_file.is_none() && manifest.as_ref().is_some_and(|manifest| !manifest.output.is_empty()) {
-            first_file = Some(began.elapsed());
+            first_file = Some(job.began.elapsed());
         }
-        match (status, manifest) {
-            (StatusCode::OK, Some(manifest)) => break manifest,
-            (StatusCode::ACCEPTED, _) => sleep(POLL_EVERY).await,
-            _ => bail!("the export was answered with {status}: {text}"),
+        match manifest {
+            Some(manifest) if has_ended => break manifest,
+            _ => sleep(pause(job.began.elapsed())).await,
         }
     };
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = job.began.elapsed().as_secs_f64();
 
     let cpu_seconds = usage::between(&cpu, &usage::cpu_reading(&system.processes()));
     let mut peak_memory_bytes = BTreeMap::new();
@@ -132,6 +136,7 @@ pub async fn run(system: &System, data: &Loaded) -> anyhow::Result<Exported> {
         *peak = usage::peak_memory_bytes(process).max(*peak);
     }
     let mut exported = Exported {
+        job: Some(job),
         files: Vec::new(),
         problems: 0,
         members_written: 0,
@@ -139,8 +144,8 @@ pub async fn run(system: &System, data: &Loaded) -> anyhow::Result<Exported> {
         first_file_seconds: first_file.map_or(seconds, |first| first.as_secs_f64()),
         cpu_seconds,
         peak_memory_bytes,
-        redis_calls: redis_calls(&system.redis).await? - calls,
-        attempts: self::attempts(&client, system).await? - attempts,
+        redis_calls: more(redis_calls(&system.settings.jobs_url).await?, calls, "Redis")?,
+        attempts: more(system.counted(ATTEMPTS).await?, attempts, "a worker")?,
     };
     let mut page = first_page;
     loop {
@@ -160,15 +165,7 @@ async fn redis_calls(url: &str) -> anyhow::Result<u64> {
     calls.and_then(|calls| calls.trim().parse().ok()).context("Redis does not say how often it was called")
 }
 
-/// Attempts at tasks by all workers so far.
-async fn attempts(client: &Client, system: &System) -> anyhow::Result<u64> {
-    let mut sum = 0.0;
-    for part in system.parts.iter().filter(|part| part.name == "worker") {
-        let admin = part.metrics.as_ref().context("a worker has metrics")?;
-        let text = client.get(format!("{admin}/metrics")).send().await?.text().await?;
-        let lines = text.lines().filter(|line| line.starts_with("atr_task_attempts_total{"));
-        sum += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it counts")]
-    Ok(sum as u64)
+/// How many more there are now. A counter that went back has begun anew, and so has whoever counts.
+fn more(now: u64, before: u64, counting: &str) -> anyhow::Result<u64> {
+    now.checked_sub(before).with_context(|| format!("{counting} was started anew during the export"))
 }

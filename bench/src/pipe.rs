@@ -2,16 +2,18 @@
 //! bytes to the same store, and does nothing else. No queue, no jobs, no claims, no digests; what it has to read is known to
 //! it before it begins.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 use shared::export::{Attempt, Encoding, JobId, OutputKey, Slice, TaskNo};
 use shared::fhir::{self, ResourceId, ResourceKey, ResourceType};
 use shared::outputs::{OutputStore, OutputWriter};
 use shared::platform;
-use shared::source::ResourceSource;
+use shared::source::{ListHead, ResourceSource};
 use tokio::sync::Mutex;
 
 use crate::check::Checked;
@@ -20,8 +22,8 @@ use crate::roles::{ACCESS_KEY, SECRET_KEY};
 use crate::system::System;
 use crate::usage::{self, CpuSeconds};
 
-/// How many members of the list are read at a time: as many as a worker reads.
-const MEMBERS_A_PAGE: u32 = 2_000;
+/// How many members are read with a page that would hold one resource, as in a worker.
+const MEMBERS_A_RESOURCE: u32 = 5;
 
 /// A run of the pipe.
 #[derive(Debug)]
@@ -43,6 +45,17 @@ enum Load {
     Others(ResourceType, Vec<ResourceKey>),
 }
 
+impl Load {
+    /// How many resources it is; the line of the Group counts as all of its members, whom it has to read.
+    fn resources(&self, members: u64) -> u64 {
+        match self {
+            Self::List => members,
+            Self::Listed(slice) => slice.ids,
+            Self::Others(_, keys) => keys.len() as u64,
+        }
+    }
+}
+
 struct Pipe<'a> {
     source: &'a dyn ResourceSource,
     outputs: &'a dyn OutputStore,
@@ -56,14 +69,20 @@ struct Pipe<'a> {
 
 /// Pipes what the export wrote.
 pub async fn run(system: &System, data: &Loaded, written: &Checked) -> anyhow::Result<Piped> {
-    let settings = &system.settings;
-    let source = platform::open_source(settings).await?.source;
-    let outputs = platform::open_outputs(settings, Some((ACCESS_KEY, SECRET_KEY))).await?;
-    let list: ResourceId = data.list.parse().context("the list has an id")?;
+    // It has as many connections to the source as all workers together.
+    let mut settings = system.settings.clone();
+    settings.source_connections *= usize::from(system.workers);
+    let source = platform::open_source(&settings).await?.source;
+    let outputs = platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY))).await?;
+    let list: ResourceId = data.list.parse().context("the id of the list is not legal")?;
     let as_of = source.transaction_time().await?;
+    let members = source.list(&list, as_of).await?.context("the list is not in the source")?.members;
     let slices = source.cut(&list, as_of, settings.slice_ids).await?;
     let others = beyond_the_list(&*source, &list, as_of, written).await?;
-    let loads = std::iter::once(Load::List).chain(slices.into_iter().map(Load::Listed)).chain(others);
+    let listed = slices.into_iter().map(Load::Listed);
+    let mut loads: Vec<Load> = std::iter::once(Load::List).chain(listed).chain(others).collect();
+    // The longest first, so that none is carried alone at the end.
+    loads.sort_by_key(|load| Reverse(load.resources(members)));
     let pipe = Pipe {
         source: &*source,
         outputs: &*outputs,
@@ -73,10 +92,13 @@ pub async fn run(system: &System, data: &Loaded, written: &Checked) -> anyhow::R
         job: JobId::random(),
         left: Mutex::new((1..).zip(loads).collect()),
     };
-    let own = [("pipe", std::process::id()), ("store", system.parts.first().map_or(0, crate::system::Part::id))];
+    let store = system.processes().into_iter().filter(|(role, _)| *role == "store");
+    let own: Vec<_> = store.chain([("pipe", std::process::id())]).collect();
+    // As many loads at a time as the workers have permits on the bulk lane.
+    let permits = usize::from(system.workers) * usize::from(settings.permits);
     let cpu = usage::cpu_reading(&own);
     let began = Instant::now();
-    let done = try_join_all((0..system.concurrency).map(|_| pipe.work())).await?;
+    let done = try_join_all((0..permits).map(|_| pipe.work())).await?;
     let seconds = began.elapsed().as_secs_f64();
     let cpu_seconds = usage::between(&cpu, &usage::cpu_reading(&own));
     pipe.outputs.remove_job(pipe.job).await?;
@@ -138,26 +160,35 @@ impl Pipe<'_> {
     }
 
     async fn list(&self, writer: &mut dyn OutputWriter) -> anyhow::Result<u64> {
-        let head = self.source.list(&self.list, self.as_of).await?.context("the list is there")?;
+        let head = self.source.list(&self.list, self.as_of).await?.context("the list is not in the source")?;
         writer.write(&head.before).await?;
-        let mut from = 0;
-        while from < head.members {
-            let members = self.source.members(&self.list, self.as_of, from, MEMBERS_A_PAGE).await?;
-            for (at, member) in members.iter().enumerate() {
+        let (mut from, mut page) = (0, self.members(&head, 0).await?);
+        while !page.is_empty() {
+            let mut text = Vec::new();
+            for (at, member) in page.iter().enumerate() {
                 if from > 0 || at > 0 {
-                    writer.write(b",").await?;
+                    text.push(b',');
                 }
-                writer.write(member).await?;
+                text.extend_from_slice(member);
             }
-            from += members.len() as u64;
+            from += page.len() as u64;
+            let write = async { Ok(writer.write(&text).await?) };
+            (page, ()) = tokio::try_join!(self.members(&head, from), write)?;
         }
         writer.write(&head.after).await?;
         writer.write(b"\n").await?;
         Ok(1)
     }
 
+    async fn members(&self, head: &ListHead, from: u64) -> anyhow::Result<Vec<Bytes>> {
+        if from >= head.members {
+            return Ok(Vec::new());
+        }
+        Ok(self.source.members(&self.list, self.as_of, from, self.page_ids * MEMBERS_A_RESOURCE).await?)
+    }
+
     async fn listed(&self, mut slice: Slice, writer: &mut dyn OutputWriter) -> anyhow::Result<u64> {
-        let mut resources = 0;
+        let (mut resources, mut lines) = (0, Vec::new());
         let mut page = self.source.listed(&self.list, &slice, self.as_of, self.page_ids).await?;
         while let Some(last) = page.last() {
             slice.after = Some(last.id.clone());
@@ -169,12 +200,13 @@ impl Pipe<'_> {
                 self.source.listed(&self.list, &slice, self.as_of, self.page_ids).await
             };
             let write = async {
+                lines.clear();
                 for stored in page.iter().filter_map(|listed| listed.stored.as_ref()) {
                     resources += 1;
-                    writer.write(&stored.resource.body).await?;
-                    writer.write(b"\n").await?;
+                    lines.extend_from_slice(&stored.resource.body);
+                    lines.push(b'\n');
                 }
-                Ok(())
+                writer.write(&lines).await
             };
             let (next, ()) = tokio::try_join!(next, write)?;
             page = next;
@@ -183,12 +215,16 @@ impl Pipe<'_> {
     }
 
     async fn others(&self, keys: &[ResourceKey], writer: &mut dyn OutputWriter) -> anyhow::Result<u64> {
+        let mut resources = 0;
         for keys in keys.chunks(self.page_ids as usize) {
-            for stored in self.source.fetch(self.as_of, keys).await? {
-                writer.write(&stored.resource.body).await?;
-                writer.write(b"\n").await?;
+            let (found, mut lines) = (self.source.fetch(self.as_of, keys).await?, Vec::new());
+            resources += found.len() as u64;
+            for stored in found {
+                lines.extend_from_slice(&stored.resource.body);
+                lines.push(b'\n');
             }
+            writer.write(&lines).await?;
         }
-        Ok(keys.len() as u64)
+        Ok(resources)
     }
 }

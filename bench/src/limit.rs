@@ -1,20 +1,43 @@
-//! What a run has shown: a table for people, JSON for machines.
-
-use std::fmt::Write;
+//! An export against the limit of the machine: what it gives, in the same run, to a bare pipe.
 
 use serde_json::{Value, json};
 
-use crate::arguments::Arguments;
-use crate::check::Checked;
-use crate::data::Loaded;
-use crate::export::Exported;
-use crate::pipe::Piped;
+use crate::arguments::LimitArguments;
+use crate::check::{self, Checked};
+use crate::export::{self, Exported};
+use crate::figures::{Figures, as_float, grouped, megabytes, rate, table};
+use crate::pipe::{self, Piped};
+use crate::system::{Ground, Setup, System};
 use crate::usage::CpuSeconds;
 
 const MIB: f64 = 1_048_576.0;
 
+/// What an attempt at a task costs the broker: a publish with its confirm, a delivery, an ack, and the question how full the
+/// lane is, which looks at two queues.
+const OPERATIONS_AN_ATTEMPT: u64 = 5;
+
+/// Exports and pipes in turn, so that both meet the same machine, and keeps the best of each.
+pub async fn measure(ground: &Ground<'_>, arguments: &LimitArguments) -> anyhow::Result<Figures> {
+    let setup = Setup::of(arguments.workers, ground.data);
+    let report = System::during(ground, &setup, async |system| {
+        let (mut report, rounds) = (Report::new(ground, arguments), arguments.rounds);
+        for round in 1..=rounds {
+            eprintln!("round {round} of {rounds}: exporting");
+            let mut export = export::run(system, &ground.data.list).await?;
+            let check = check::files(&export).await?;
+            eprintln!("round {round} of {rounds}: the bare pipe");
+            let pipe = pipe::run(system, ground.data, &check).await?;
+            export.delete().await?;
+            report.add(export, &check, pipe);
+        }
+        Ok(report)
+    })
+    .await?;
+    Ok(Figures { table: table(&["figure", "value"], &report.figures()), json: report.json(), wrong: report.wrong() })
+}
+
 /// The figures of a run.
-pub struct Report {
+struct Report {
     members: u64,
     workers: u16,
     permits: u16,
@@ -35,11 +58,12 @@ struct Round {
 
 impl Report {
     /// A report without rounds.
-    pub fn new(arguments: &Arguments, data: &Loaded) -> Self {
+    fn new(ground: &Ground<'_>, arguments: &LimitArguments) -> Self {
+        let data = ground.data;
         Self {
-            members: arguments.members,
-            workers: arguments.workers,
-            permits: arguments.permits,
+            members: ground.common.members,
+            workers: arguments.workers.workers,
+            permits: arguments.workers.permits,
             loaded_resources: data.made.total(),
             loaded_bytes: data.made.bytes,
             generating_seconds: data.generating_seconds,
@@ -49,21 +73,26 @@ impl Report {
     }
 
     /// Adds a round.
-    pub fn add(&mut self, export: Exported, check: &Checked, pipe: Piped) {
+    fn add(&mut self, export: Exported, check: &Checked, pipe: Piped) {
         let (distinct, twice) = (check.keys.len() as u64, check.twice);
         self.rounds.push(Round { export, pipe, distinct, twice });
     }
 
-    /// Whether every round wrote every member, the same number of resources, and nothing twice, and missed nothing.
-    pub fn is_right(&self) -> bool {
-        let is_right = |round: &Round| {
+    /// What is wrong with the first round that did not write every member, nothing twice, nothing missing, and the same
+    /// number of resources as the round before.
+    fn wrong(&self) -> Option<String> {
+        let expected = self.rounds.first().map(|round| round.distinct);
+        let is_wrong = |round: &&Round| {
             let export = &round.export;
             let is_whole = export.members_written == self.members && export.problems == 0;
-            is_whole && round.twice == 0 && round.distinct == export.resources()
+            !is_whole || round.twice > 0 || round.distinct != export.resources() || Some(round.distinct) != expected
         };
-        let first = self.rounds.first().map(|round| round.distinct);
-        let are_equal = self.rounds.iter().all(|round| Some(round.distinct) == first);
-        !self.rounds.is_empty() && are_equal && self.rounds.iter().all(is_right)
+        self.rounds.iter().find(is_wrong).map(|Round { export, distinct, twice, .. }| {
+            format!(
+                "the export is not right: {} of {} members written, {} problems, {distinct} resources, {twice} of them twice",
+                export.members_written, self.members, export.problems
+            )
+        })
     }
 
     fn best_export(&self) -> Option<&Exported> {
@@ -74,26 +103,18 @@ impl Report {
         self.rounds.iter().map(|round| &round.pipe).min_by(|left, right| left.seconds.total_cmp(&right.seconds))
     }
 
-    /// The table, in Markdown.
-    pub fn table(&self) -> String {
-        let mut table = String::from("| figure | value |\n|---|---|\n");
-        for (figure, value) in self.figures() {
-            writeln!(table, "| {figure} | {value} |").expect("a string takes what is written to it");
-        }
-        table
-    }
-
-    fn figures(&self) -> Vec<(&'static str, String)> {
+    /// The rows of the table.
+    fn figures(&self) -> Vec<Vec<String>> {
         let mut figures = vec![
             ("members, workers, permits", format!("{}, {}, {}", grouped(self.members), self.workers, self.permits)),
             ("generating", self.rate_of(self.generating_seconds)),
             ("loading", self.rate_of(self.loading_seconds)),
         ];
-        let (Some(export), Some(pipe)) = (self.best_export(), self.best_pipe()) else { return figures };
+        let (Some(export), Some(pipe)) = (self.best_export(), self.best_pipe()) else { return rows(figures) };
         let (resources, bytes) = (export.resources(), export.bytes());
         figures.extend([
             ("exported", format!("{} resources, {:.0} MB", grouped(resources), megabytes(bytes))),
-            ("every member, nothing twice", if self.is_right() { "yes" } else { "NO" }.to_owned()),
+            ("every member, nothing twice", if self.wrong().is_none() { "yes" } else { "NO" }.to_owned()),
             ("kick-off to manifest", format!("{:.2} s", export.seconds)),
             ("kick-off to first file", format!("{:.2} s", export.first_file_seconds)),
             ("export", rate(resources, bytes, export.seconds)),
@@ -103,9 +124,9 @@ impl Report {
             ("CPU seconds, pipe", cpu(&pipe.cpu_seconds)),
             ("peak memory", self.memory()),
             ("Redis calls / 1,000 resources", per_thousand(export.redis_calls, resources)),
-            ("RabbitMQ operations / 1,000 resources", per_thousand(3 * export.attempts, resources)),
+            ("RabbitMQ operations / 1,000 resources", per_thousand(OPERATIONS_AN_ATTEMPT * export.attempts, resources)),
         ]);
-        figures
+        rows(figures)
     }
 
     fn rate_of(&self, seconds: Option<f64>) -> String {
@@ -125,7 +146,7 @@ impl Report {
     }
 
     /// All figures of all rounds.
-    pub fn json(&self) -> String {
+    fn json(&self) -> Value {
         let round = |round: &Round| -> Value {
             let Round { export, pipe, distinct, twice } = round;
             json!({
@@ -151,7 +172,7 @@ impl Report {
                 },
             })
         };
-        let report = json!({
+        json!({
             "members": self.members,
             "workers": self.workers,
             "permits": self.permits,
@@ -159,26 +180,14 @@ impl Report {
             "loadedBytes": self.loaded_bytes,
             "generatingSeconds": self.generating_seconds,
             "loadingSeconds": self.loading_seconds,
-            "isRight": self.is_right(),
+            "isRight": self.wrong().is_none(),
             "rounds": self.rounds.iter().map(round).collect::<Vec<_>>(),
-        });
-        format!("{report:#}\n")
+        })
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn as_float(number: u64) -> f64 {
-    number as f64
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    as_float(bytes) / 1_000_000.0
-}
-
-fn rate(resources: u64, bytes: u64, seconds: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a rate, and positive")]
-    let a_second = (as_float(resources) / seconds) as u64;
-    format!("{} resources/s, {:.0} MB/s", grouped(a_second), megabytes(bytes) / seconds)
+fn rows(figures: Vec<(&str, String)>) -> Vec<Vec<String>> {
+    figures.into_iter().map(|(figure, value)| vec![figure.to_owned(), value]).collect()
 }
 
 fn cpu(seconds: &CpuSeconds) -> String {
@@ -189,29 +198,4 @@ fn cpu(seconds: &CpuSeconds) -> String {
 
 fn per_thousand(operations: u64, resources: u64) -> String {
     format!("{:.1}", 1_000.0 * as_float(operations) / as_float(resources.max(1)))
-}
-
-/// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_commas_between_their_thousands() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
 }
