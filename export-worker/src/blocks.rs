@@ -15,7 +15,7 @@ use shared::fhir::{
 };
 use shared::source::{Listed, Stored};
 
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::listed::{account_for, read};
 use crate::parts::Parts;
 use crate::problems::missing;

@@ -8,7 +8,7 @@ use shared::export::Written;
 use shared::fhir::{Instant, Member, ResourceId, ResourceKey, Target};
 
 use crate::closure::{Closure, Elsewhere, Referrer};
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::group::{self, GroupLine};
 use crate::list::head;
 use crate::parts::Parts;

@@ -16,7 +16,7 @@ use shared::jobs::Digest;
 use shared::source::Stored;
 
 use crate::blocks::in_blocks;
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::listed::account_for;
 use crate::parts::Parts;
 use crate::problems::{missing, nested_list, unreadable, unresolvable};

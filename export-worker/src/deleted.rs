@@ -13,7 +13,7 @@ use shared::export::{Anchor, OutputKind, Written};
 use shared::fhir::{Instant, ResourceId, ResourceKey, ResourceType, compartment};
 use shared::source::{Deleted, Stored};
 
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::parts::Parts;
 use crate::select::verdict;
 

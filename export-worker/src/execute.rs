@@ -1,18 +1,17 @@
 //! One attempt at a task: started in the job store, kept alive while it works, and brought to one of its ends.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use shared::dispatch;
-use shared::export::{Anchor, Attempt, ExportRequest, Failure, JobId, JobState, OpenTask, TaskKind, TaskRef, Written};
+use shared::export::{Anchor, Failure, JobState, TaskKind, TaskRef, Written};
 use shared::fault::{Fault, FaultKind};
-use shared::fhir::{Instant, ResourceType};
+use shared::fhir::ResourceType;
 use shared::jobs::{Completion, Opening, Start, StartToken, Work};
 use shared::shutdown::Shutdown;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::Worker;
+use crate::frame::{Frame, TaskError};
 use crate::{blocks, chosen, deleted, list, listed, notices, plan, scan};
 
 /// How often a task is tried while a part of the system cannot be reached: with waits of up to a minute, for an hour.
@@ -30,69 +29,6 @@ pub enum Settlement {
     },
     /// It has failed for good.
     Bury,
-}
-
-/// Why an attempt ended before its task was done.
-#[derive(Debug)]
-pub enum TaskError {
-    /// A part of the system failed.
-    Fault(Fault),
-    /// It will never work; the sentence is for the client.
-    GiveUp(String),
-    /// The job has ended meanwhile, or another attempt was first.
-    Stopped,
-    /// The worker has to stop.
-    Hurried,
-}
-
-impl From<Fault> for TaskError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-/// What an attempt knows about itself.
-pub struct Frame<'a> {
-    pub worker: &'a Worker,
-    pub task: TaskRef,
-    pub attempt: Attempt,
-    pub request: &'a ExportRequest,
-    /// The job's transaction time.
-    pub as_of: Instant,
-    ended: &'a Shutdown,
-    hurry: &'a Shutdown,
-    /// When the job store was last asked whether the task is still wanted.
-    asked: Mutex<tokio::time::Instant>,
-}
-
-/// How long the job store's word that a task is wanted holds: a walk in small pages must not ask at each of them.
-const WANTED_FOR: Duration = Duration::from_millis(100);
-
-impl Frame<'_> {
-    /// Asked between pages: whether to go on. It asks the job store, so that a cancelled job costs a page more at most, or a
-    /// tenth of a second; a store that cannot be asked stops nobody here.
-    pub async fn check(&self) -> Result<(), TaskError> {
-        let Self { worker, task, .. } = *self;
-        if self.is_to_ask() {
-            let due = worker.now() + worker.limits.working_due;
-            if matches!(worker.platform.jobs.keep(task, due).await, Ok(false)) {
-                self.ended.stop();
-            }
-        }
-        if self.ended.is_wished() {
-            return Err(TaskError::Stopped);
-        }
-        if self.hurry.is_wished() { Err(TaskError::Hurried) } else { Ok(()) }
-    }
-
-    fn is_to_ask(&self) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old = asked.elapsed() >= WANTED_FOR;
-        if is_old {
-            *asked = tokio::time::Instant::now();
-        }
-        is_old
-    }
 }
 
 /// Makes one attempt at a task and tells what is to become of its delivery.
@@ -209,16 +145,7 @@ async fn run(
     let Some(as_of) = work.transaction_time else {
         return plan::plan(worker, task, &work.request).await.map(|()| 0);
     };
-    let frame = Frame {
-        worker,
-        task,
-        attempt: work.attempt,
-        request: &work.request,
-        as_of,
-        ended,
-        hurry,
-        asked: Mutex::new(tokio::time::Instant::now()),
-    };
+    let frame = Frame::new(worker, task, work, as_of, ended, hurry);
     let written = match (&work.kind, &work.request.anchor) {
         (TaskKind::Notices, _) => notices::notices(&frame).await?,
         (TaskKind::Deleted, _) => deleted::deleted(&frame).await?,
@@ -332,42 +259,9 @@ async fn fail(worker: &Worker, task: TaskRef, reason: String) -> Settlement {
     }
 }
 
-/// How many tasks a job may have on the queues while others wait: one at work and one to follow it.
-const FAIR_WINDOW: u32 = 2;
-
-/// How long to wait for the queue to say how full it is.
-const DEPTH_PATIENCE: Duration = Duration::from_secs(1);
-
-impl Worker {
-    /// How many tasks of a job may be on the queues now: as long as something waits there, all workers are busy and the
-    /// jobs take turns. A queue that does not say is treated as a full one.
-    pub async fn window(&self) -> u32 {
-        match timeout(DEPTH_PATIENCE, self.platform.lanes.bulk.depth()).await {
-            Ok(Ok(depth)) if depth.waiting == 0 => self.limits.window,
-            _ => FAIR_WINDOW.min(self.limits.window),
-        }
-    }
-
-    /// Publishes a task; answers whether the queue has it.
-    pub async fn publish(&self, job: JobId, task: OpenTask) -> bool {
-        dispatch::publish(&self.platform, job, task, self.limits.published_due).await
-    }
-
-    /// Publishes several tasks of a job, as long as the queue takes them: one that has not answered in time would not
-    /// answer the next one either. Answers whether it took all.
-    pub async fn publish_all(&self, job: JobId, tasks: &[OpenTask]) -> bool {
-        for task in tasks {
-            if !self.publish(job, *task).await {
-                return false;
-            }
-        }
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use shared::export::TaskNo;
+    use shared::export::{JobId, TaskNo};
 
     use super::*;
 

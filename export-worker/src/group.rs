@@ -5,7 +5,7 @@ use shared::export::OutputKind;
 use shared::fhir::{Resource, ResourceId, ResourceKey, ResourceType, edit, json};
 use shared::source::{ListHead, Stored};
 
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::parts::Parts;
 use crate::select;
 

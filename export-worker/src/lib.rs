@@ -1,10 +1,11 @@
 //! The worker: takes tasks from the queue, walks the attribution list, writes the files, keeps the house clean.
 //!
-//! Reading order: `consume` takes deliveries, `execute` gives one attempt its frame, `plan` cuts the job. Of a list, `list`
-//! writes the Group, `listed` a slice of what it names, `blocks` the same patient by patient, `chosen` a few patients of it; `scan` writes a slice of all that
-//! there is of a type, `deleted` what is no longer there, `notices` what the kick-off passed over. They follow references by
-//! `closure`, ask `select` what is to be written, and write through `group` and `parts` into each `file`. The `janitor`
-//! publishes what is due and removes what has expired.
+//! Reading order: `consume` takes deliveries, `execute` makes one attempt in its `frame`, `plan` cuts the job, `publish` says
+//! how many of its tasks are on the queues. Of a list, `list` writes the Group, `listed` a slice of what it names, `blocks`
+//! the same patient by patient, `chosen` a few patients of it; `scan` writes a slice of all that there is of a type, `deleted`
+//! what is no longer there, `notices` what the kick-off passed over. They follow references by `closure`, ask `select` what
+//! is to be written, and write through `group` and `parts` into each `file`. The `janitor` publishes what is due and removes
+//! what has expired.
 
 mod blocks;
 mod chosen;
@@ -13,6 +14,7 @@ mod consume;
 mod deleted;
 mod execute;
 mod file;
+mod frame;
 mod group;
 mod janitor;
 mod list;
@@ -21,6 +23,7 @@ mod notices;
 mod parts;
 mod plan;
 mod problems;
+mod publish;
 mod scan;
 mod select;
 

@@ -5,7 +5,7 @@ use shared::fhir::{Issue, IssueCode, Member, ResourceId, ResourceKey, ResourceTy
 use shared::source::ListHead;
 
 use crate::closure::{Closure, Elsewhere, Referrer};
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::group::{self, GroupLine};
 use crate::parts::Parts;
 use crate::problems::{contained, unresolvable};

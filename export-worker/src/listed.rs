@@ -8,7 +8,7 @@ use shared::source::{Listed, Stored};
 
 use crate::blocks::in_blocks;
 use crate::closure::{Closure, Elsewhere, Referrer};
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::parts::Parts;
 use crate::problems::{missing, nested_list};
 use crate::select::{LeftOut, verdict};

@@ -2,7 +2,7 @@
 
 use shared::export::Written;
 
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::parts::Parts;
 
 /// Writes one line of an error file for each notice (Bulk Data, "Response - Output Manifest": an OperationOutcome for each

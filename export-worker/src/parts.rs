@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use shared::export::{Output, OutputKey, OutputKind, Tally, Written};
 use shared::fhir::{Issue, IssueCode, Resource, ResourceType};
 
-use crate::execute::{Frame, TaskError};
 use crate::file::OpenFile;
+use crate::frame::{Frame, TaskError};
 use crate::select;
 
 /// The type that stands in the name of a file of blocks, which holds several.

@@ -9,7 +9,7 @@ use shared::source::ListHead;
 use tracing::info;
 
 use crate::Worker;
-use crate::execute::TaskError;
+use crate::frame::TaskError;
 use crate::scan::IN_COMPARTMENTS;
 
 /// Plans a job and publishes the first tasks of it. An attempt that is interrupted leaves nothing behind: the plan is
@@ -63,6 +63,14 @@ async fn check_list(
     Err(TaskError::GiveUp(reason))
 }
 
+/// How long the slices of a list are: at most `longest`, and short enough that a small list, too, is work for several
+/// workers, as long as a slice is worth a task.
+fn slice_ids(members: u64, longest: u64) -> u64 {
+    const SLICES: u64 = 8;
+    const WORTH_A_TASK: u64 = 3_000;
+    (members / SLICES).max(WORTH_A_TASK).min(longest)
+}
+
 /// The Group, then what it names.
 async fn of_list(
     worker: &Worker,
@@ -70,7 +78,8 @@ async fn of_list(
     head: &ListHead,
     as_of: Instant,
 ) -> Result<Vec<TaskKind>, TaskError> {
-    let mut slices = worker.platform.source.cut(list, as_of, worker.limits.slice_ids).await?;
+    let size = slice_ids(head.members, worker.limits.slice_ids);
+    let mut slices = worker.platform.source.cut(list, as_of, size).await?;
     // The long line of the Group begins at once, because it cannot be cut; then the short slices, so that the client sees
     // its first files soon.
     slices.sort_by_key(|slice| slice.ids);
@@ -102,4 +111,23 @@ async fn of_patients(
         IN_COMPARTMENTS.iter().copied().filter(|resource_type| *resource_type != ResourceType::PATIENT).collect();
     let slices = worker.platform.source.cut_all(&others, as_of, worker.limits.slice_ids).await?;
     Ok(std::iter::once(themselves).chain(slices).map(TaskKind::Scan).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_grow_with_the_list_within_their_limits() {
+        for (members, longest, expected) in [
+            (10, 50_000, 3_000),
+            (10_000, 50_000, 3_000),
+            (100_000, 50_000, 12_500),
+            (5_000_000, 50_000, 50_000),
+            (5_000_000, 100_000, 100_000),
+            (1_000_000, 5, 5),
+        ] {
+            assert_eq!(slice_ids(members, longest), expected, "{members} members, at most {longest}");
+        }
+    }
 }

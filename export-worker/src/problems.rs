@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use shared::export::Grounds;
 use shared::fhir::{Issue, IssueCode, ResourceKey, Unresolvable};
 
-use crate::execute::Frame;
+use crate::frame::Frame;
 
 /// The line for a resource that is not there.
 pub fn missing(frame: &Frame<'_>, path: &str, target: &ResourceKey) -> Issue {

@@ -5,7 +5,7 @@ use shared::fhir::{ResourceId, ResourceKey, ResourceType};
 use shared::source::Stored;
 
 use crate::closure::{Closure, Elsewhere, Referrer};
-use crate::execute::{Frame, TaskError};
+use crate::frame::{Frame, TaskError};
 use crate::group::{self, GroupLine};
 use crate::parts::Parts;
 use crate::select::{belongs, verdict};
