@@ -2,8 +2,8 @@
 
 -- What a list names, of each type in the order of ids, cut into runs of at most 1,000 ids: `ids` of them from behind the
 -- run before and up to `through`. A plan adds up runs to slices, and reads a thousandth of what it would have to count.
--- The rows of a list that hold at a time are all of its runs. A list whose rows are older than this table has none as of
--- the time before; then a plan counts.
+-- As of any time a list has all of its runs or none. It has none as of a time before this table, or long ago; then a plan
+-- counts.
 CREATE TABLE attribution_run (
     list text COLLATE "C" NOT NULL,
     resource_type text COLLATE "C" NOT NULL,
@@ -13,6 +13,9 @@ CREATE TABLE attribution_run (
     valid_to timestamptz NOT NULL DEFAULT 'infinity',
     PRIMARY KEY (list, resource_type, through, valid_from)
 );
+
+-- Nobody is loading a list while those that are there are counted.
+SELECT take_stamp();
 
 -- Of the lists that are there already, as they have been since they last changed.
 INSERT INTO attribution_run (list, resource_type, through, ids, valid_from)

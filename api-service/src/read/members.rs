@@ -70,10 +70,10 @@ impl Text {
                     }
                     piece.put_slice(member);
                 }
-                if members.len() < PAGE as usize {
+                if members.is_empty() {
                     piece.put_slice(&self.after);
                 } else {
-                    self.next = Next::Members(from + u64::from(PAGE));
+                    self.next = Next::Members(from + members.len() as u64);
                 }
                 Ok(Some((piece.freeze(), self)))
             }

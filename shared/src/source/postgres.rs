@@ -51,8 +51,8 @@ const SAFE_POINT: &str = "-- transaction_time: see safe_point in the migration
 const LARGEST_LIST: &str = "-- largest_list: for whoever does not say which one
     SELECT list FROM attribution_list WHERE valid_to = 'infinity' ORDER BY members DESC, list LIMIT 1";
 
-const READY: &str = "-- ready: the server answers and has the tables
-    SELECT version FROM migration LIMIT 1";
+const READY: &str = "-- ready: the server answers and has the tables, the newest one too
+    SELECT FROM attribution_run LIMIT 1";
 
 /// How the adapter uses the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

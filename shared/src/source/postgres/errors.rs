@@ -29,7 +29,9 @@ pub(super) fn fault(doing: impl Into<String>, error: &Error) -> Fault {
 fn meaning(state: &SqlState) -> (FaultKind, &'static str) {
     use FaultKind::{Busy, Corrupt, Invalid, Unavailable};
     match state.code() {
-        "42P01" | "42883" | "3F000" => (Invalid, "its tables are missing: run `atr load` first, it creates them"),
+        "42P01" | "42883" | "3F000" => {
+            (Invalid, "its tables are missing or older than this program: run `atr load` first, it makes them")
+        }
         "42501" => (Invalid, "the user has no right to do this"),
         "57014" => (Unavailable, "the statement took too long and was cancelled"),
         "53300" => (Busy, "the server has no connection to spare"),

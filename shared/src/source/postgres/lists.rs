@@ -1,4 +1,5 @@
-//! Loading one attribution list: the head, the members in order, and the set of what they name.
+//! Loading one attribution list: the head, the members in order, the set of what they name, and the runs in which that is
+//! counted.
 //!
 //! Written to be read with a million members in mind: each step is one statement over all of them. A member that is
 //! taken out in the middle moves those behind it, and their rows are written anew; what they name stays untouched.
@@ -16,6 +17,9 @@ use crate::fhir::{
 /// From so many members on the planner is told about the staging tables, which have no other statistics: a million rows
 /// must not meet a million in nested loops, and ten rows must not wait for it.
 const WORTH_ANALYZING: usize = 1_000;
+
+/// The ids in a run: so few that slices made of runs are as long as they may be, or nearly, and so many that there are few.
+const RUN_IDS: i64 = 1_000;
 
 const END_RUNS: &str = "-- merge: the runs of a list end
     UPDATE attribution_run SET valid_to = $2 WHERE list = $1 AND valid_to = 'infinity'";
@@ -204,12 +208,16 @@ async fn renew_runs(transaction: &Transaction<'_>, list: &str, stamp: At) -> Res
         INSERT INTO attribution_run (list, resource_type, through, ids, valid_from)
         SELECT $1, resource_type, max(id), count(*), $2 FROM (
             SELECT resource_type, id,
-                (row_number() OVER (PARTITION BY resource_type ORDER BY id) - 1) / 1000 AS run
+                (row_number() OVER (PARTITION BY resource_type ORDER BY id) - 1) / $3 AS run
             FROM staged_listed
         ) numbered
         GROUP BY resource_type, run";
+    // Nobody plans as of long ago, and each version of a list has all of its runs anew.
+    let forget = "-- merge: the runs of long ago
+        DELETE FROM attribution_run WHERE list = $1 AND valid_to < $2::timestamptz - interval '2 days'";
+    transaction.execute(forget, &[&list, &stamp]).await?;
     transaction.execute(END_RUNS, &[&list, &stamp]).await?;
-    transaction.execute(begin, &[&list, &stamp]).await?;
+    transaction.execute(begin, &[&list, &stamp, &RUN_IDS]).await?;
     Ok(())
 }
 

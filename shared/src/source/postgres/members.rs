@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::PostgresSource;
 use super::columns::{At, Text};
-use super::rows::{KEYS_A_STATEMENT, not_null, parsed, read, texts, unsigned};
+use super::rows::{KEYS_A_STATEMENT, PAGE_BYTES, not_null, parsed, read, texts, unsigned};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::{Instant, ResourceId};
 use crate::source::ListHead;
@@ -15,9 +15,16 @@ const HEAD: &str = "-- list: the head of a list as of a time
     SELECT before, after, members, valid_from FROM attribution_list
     WHERE list = $1 AND valid_from <= $2 AND $2 < valid_to";
 
+// As in `walk.rs`, a page ends when its texts have reached `PAGE_BYTES`.
 const MEMBERS: &str = "-- members: a page of a list as of a time
-    SELECT body FROM attribution_member
-    WHERE list = $1 AND ordinal >= $3 AND ordinal < $4 AND valid_from <= $2 AND $2 < valid_to
+    SELECT body FROM (
+        SELECT ordinal, body, sum(octet_length(body)) OVER (
+            ORDER BY ordinal ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS bytes_before
+        FROM attribution_member
+        WHERE list = $1 AND ordinal >= $3 AND ordinal < $4 AND valid_from <= $2 AND $2 < valid_to
+    ) sized
+    WHERE coalesce(bytes_before, 0) < $5
     ORDER BY ordinal";
 
 // OFFSET 0 keeps the planner from turning the probe for each patient inside out.
@@ -67,7 +74,7 @@ pub(super) async fn members(
     let doing = format!("failed to read members of list {list}");
     let from = i64::try_from(from).unwrap_or(i64::MAX);
     let end = from.saturating_add(i64::from(limit));
-    let rows = source.rows(&doing, MEMBERS, &[&list.as_str(), &At(as_of), &from, &end]).await?;
+    let rows = source.rows(&doing, MEMBERS, &[&list.as_str(), &At(as_of), &from, &end, &PAGE_BYTES]).await?;
     if rows.is_empty() {
         must_exist(source, &doing, list, as_of).await?;
     }

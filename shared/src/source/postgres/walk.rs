@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::fhir::{Attribution, Instant, ResourceId, ResourceKey, ResourceType};
 use crate::source::Listed;
 
-const RUNS: &str = "-- cut: the runs that the list was loaded in
+const RUNS: &str = "-- cut: the runs that were counted when the list was loaded
     SELECT resource_type, through, ids FROM attribution_run
     WHERE list = $1 AND valid_from <= $2 AND $2 < valid_to
     ORDER BY resource_type, through";
@@ -55,6 +55,7 @@ pub(super) async fn cut(
     size: u64,
 ) -> Result<Vec<Slice>, Fault> {
     let doing = format!("failed to cut list {list}");
+    // What was counted by the load is added up. For slices shorter than a run, or a list without runs, it is counted now.
     let runs = source.rows(&doing, RUNS, &[&list.as_str(), &At(as_of)]).await?;
     let runs = slices(&doing, &runs)?;
     if !runs.is_empty() && runs.iter().all(|run| run.ids <= size) {

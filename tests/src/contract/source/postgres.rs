@@ -441,3 +441,27 @@ async fn a_page_ends_early_when_its_resources_are_large() {
     assert_eq!(ids, (10..22).map(|number| number.to_string()).collect::<Vec<_>>());
     assert_eq!(pages, 2, "36 MiB are more than a page holds");
 }
+
+#[tokio::test]
+async fn a_page_of_members_ends_early_when_they_are_large() {
+    let database = Database::new();
+    let note = "x".repeat(3 << 20);
+    let members: Vec<String> =
+        (10..22).map(|number| format!(r#"{{"id":"{note}","entity":{{"reference":"Patient/{number}"}}}}"#)).collect();
+    let mut loader = database.loader().await;
+    loader.load(&resources(&[group("g", &members)])).await.expect("loaded");
+
+    let source = database.source();
+    let now = source.transaction_time().await.expect("a time");
+    let (mut read, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = source.members(&id("g"), now, read.len() as u64, 100).await.expect("a page");
+        if page.is_empty() {
+            break;
+        }
+        read.extend(page);
+        pages += 1;
+    }
+    assert_eq!(read, members, "each once, in their order");
+    assert_eq!(pages, 2);
+}
