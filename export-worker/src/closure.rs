@@ -10,8 +10,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use shared::export::Anchor;
-use shared::fhir::{Attribution, Issue, Reference, ResourceId, ResourceKey, ResourceType, Target, json, references};
+use shared::fhir::{
+    Attribution, Issue, Reference, Resource, ResourceId, ResourceKey, ResourceType, Target, json, references,
+};
 use shared::jobs::Digest;
 use shared::source::Stored;
 
@@ -282,7 +285,11 @@ impl<'a> Closure<'a> {
         let selection = &self.frame.request.selection;
         let changed = selection.since.is_some() && selection.is_new(stored.last_updated);
         let joined = wanted.claim == Claim::Second || changed;
-        Self::leads_further(wanted.key.resource_type).then(|| Referrer { joined, stored: stored.clone() })
+        // A copy of its own: the text of a page is one piece of memory, and of a page of all kinds few lead further.
+        let body = || Bytes::copy_from_slice(&stored.resource.body);
+        let resource = || Resource { key: stored.resource.key.clone(), body: body() };
+        Self::leads_further(wanted.key.resource_type)
+            .then(|| Referrer { joined, stored: Stored { resource: resource(), ..*stored } })
     }
 
     /// Those of the things named by digests that belong to this task.
