@@ -58,7 +58,7 @@ pub async fn files(source_url: &str, own_urls: &[String], paths: Vec<PathBuf>) -
         match read {
             Read::Batch { resources, bytes_read } => {
                 counts += loader.load(&resources).await?;
-                progress.is_at(bytes_read, counts.total());
+                progress.reached(bytes_read, counts.total());
             }
             Read::Bad(line) => {
                 bad_lines += 1;

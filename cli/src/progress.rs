@@ -37,7 +37,7 @@ impl Resources {
     }
 
     /// Tells how far it is: so many bytes and resources of all.
-    pub fn is_at(&mut self, bytes: u64, resources: u64) {
+    pub fn reached(&mut self, bytes: u64, resources: u64) {
         let rate = u128::from(resources) * 1_000 / self.began.elapsed().as_millis().max(1);
         let rate = HumanCount(u64::try_from(rate).unwrap_or(u64::MAX));
         self.bar.set_position(bytes);
@@ -47,7 +47,7 @@ impl Resources {
             let at = HumanBytes(bytes);
             // Whoever reads this may have seen enough; the work goes on.
             writeln!(io::stderr(), "{}: {at} of {of}, {rate} resources/s, {left} left", self.doing).ok();
-            self.next_line += LINE_EVERY;
+            self.next_line = Instant::now() + LINE_EVERY;
         }
     }
 
