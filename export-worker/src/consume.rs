@@ -20,10 +20,7 @@ const HAND_BACK_TIME: Duration = Duration::from_secs(5);
 /// Works off the deliveries of a lane until somebody wishes to stop. What is under way then has the grace period to finish; after
 /// that it is told to hand its task back, and at the end of the period it is dropped.
 pub async fn consume(worker: &Arc<Worker>, lane: Lane, shutdown: &Shutdown) {
-    let permits = match lane {
-        Lane::Express => worker.limits.express_permits,
-        Lane::Bulk => worker.limits.permits,
-    };
+    let permits = worker.permits(lane);
     let Some(mut deliveries) = begin(worker, lane, permits, shutdown).await else { return };
     let permits = usize::from(permits);
     let hurry = Shutdown::new();

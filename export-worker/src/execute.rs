@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::Worker;
 use crate::frame::{Frame, TaskError};
+use crate::publish::Silent;
 use crate::{blocks, chosen, deleted, list, listed, notices, plan, scan};
 
 /// How often a task is tried while a part of the system cannot be reached: with waits of up to a minute, for an hour.
@@ -55,6 +56,11 @@ async fn start(worker: &Worker, task: TaskRef, hurry: &Shutdown) -> Option<Start
         let due = now + worker.limits.working_due;
         match worker.platform.jobs.start(task, token, worker.limits.attempts, now, due).await {
             Ok(start) => return Some(start),
+            // To ask again at once would help nobody and cost a permit; the task is due again in a while.
+            Err(fault) if !fault.is_transient() => {
+                error!(job.id = %task.job, task.no = %task.task, %fault, "cannot start the task");
+                return Some(Start::Nothing);
+            }
             Err(fault) if !said => {
                 warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot start the task, trying again");
                 said = true;
@@ -157,9 +163,9 @@ async fn run(
             blocks::blocks(&frame, id, slice).await?
         }
         (TaskKind::Listed(slice), Anchor::Group(id)) => listed::listed(&frame, id, slice).await?,
-        (TaskKind::Chosen, Anchor::Group(id)) => chosen::chosen(&frame, id).await?,
+        (TaskKind::Chosen { .. }, Anchor::Group(id)) => chosen::chosen(&frame, id).await?,
         // A plan fixes the time, so it is never worked on with one; no plan makes a task of a list without a list.
-        (TaskKind::Plan | TaskKind::List { .. } | TaskKind::Listed(_) | TaskKind::Chosen, _) => {
+        (TaskKind::Plan | TaskKind::List { .. } | TaskKind::Listed(_) | TaskKind::Chosen { .. }, _) => {
             return Err(TaskError::Stopped);
         }
     };
@@ -170,7 +176,7 @@ async fn complete(frame: &Frame<'_>, written: &Written) -> Result<u64, TaskError
     let Frame { worker, task, attempt, .. } = *frame;
     let jobs = &worker.platform.jobs;
     let outputs = &written.outputs;
-    let window = worker.window().await;
+    let window = worker.window(frame.lane).await;
     let now = worker.now();
     let opening = Opening { window, due: now + worker.limits.unpublished_due };
     match jobs.complete(task, attempt, written, opening, now, now + worker.limits.retention).await? {
@@ -180,7 +186,7 @@ async fn complete(frame: &Frame<'_>, written: &Written) -> Result<u64, TaskError
                 worker.metrics.lines.with_label_values(&[name]).inc_by(output.lines);
                 worker.metrics.bytes.with_label_values(&[name]).inc_by(output.bytes);
             }
-            worker.publish_all(task.job, &next).await;
+            worker.publish(task.job, &next, &mut Silent::default()).await;
             if last {
                 worker.metrics.jobs_ended.with_label_values(&[JobState::Completed.name()]).inc();
                 info!(job.id = %task.job, "completed job {}", task.job);

@@ -51,7 +51,7 @@ impl OpenFile {
         if self.gathered.len() >= PIECE_BYTES { self.hand_on().await } else { Ok(()) }
     }
 
-    /// Hands on what has been gathered. Called off in the middle, the file is of no use any more, as its writer.
+    /// Hands on what has been gathered. If it is called off in the middle, neither the file nor its writer is of any use.
     async fn hand_on(&mut self) -> Result<(), Fault> {
         self.sha256.update(&self.gathered);
         match &mut self.gzip {

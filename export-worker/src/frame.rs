@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use shared::export::{Attempt, ExportRequest, TaskRef};
+use shared::export::{Attempt, ExportRequest, Lane, TaskRef};
 use shared::fault::Fault;
 use shared::fhir::Instant;
 use shared::jobs::Work;
@@ -38,6 +38,8 @@ pub struct Frame<'a> {
     pub worker: &'a Worker,
     pub task: TaskRef,
     pub attempt: Attempt,
+    /// The lane on which it came.
+    pub lane: Lane,
     pub request: &'a ExportRequest,
     /// The job's transaction time.
     pub as_of: Instant,
@@ -59,14 +61,15 @@ impl<'a> Frame<'a> {
         hurry: &'a Shutdown,
     ) -> Self {
         let asked = Mutex::new(tokio::time::Instant::now());
-        Self { worker, task, attempt: work.attempt, request: &work.request, as_of, ended, hurry, asked }
+        let lane = work.kind.lane();
+        Self { worker, task, attempt: work.attempt, lane, request: &work.request, as_of, ended, hurry, asked }
     }
 
     /// Asked between pages: whether to go on. It asks the job store, so that a cancelled job costs a page more at most, or a
     /// tenth of a second; a store that cannot be asked stops nobody here.
     pub async fn check(&self) -> Result<(), TaskError> {
         let Self { worker, task, .. } = *self;
-        if self.is_to_ask() {
+        if self.asks_now() {
             let due = worker.now() + worker.limits.working_due;
             if matches!(worker.platform.jobs.keep(task, due).await, Ok(false)) {
                 self.ended.stop();
@@ -78,7 +81,8 @@ impl<'a> Frame<'a> {
         if self.hurry.is_wished() { Err(TaskError::Hurried) } else { Ok(()) }
     }
 
-    fn is_to_ask(&self) -> bool {
+    /// Whether the last word is too old; then this call is the one that asks.
+    fn asks_now(&self) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = asked.elapsed() >= WANTED_FOR;
         if is_old {

@@ -70,7 +70,7 @@ impl GroupLine {
     }
 }
 
-/// How many members are read with a page that would hold one resource: a member is so much shorter.
+/// Members that are read where one resource would be: a member is about a fifth as long.
 const MEMBERS_A_RESOURCE: u32 = 5;
 
 /// A page of the members of a list, from the `from`-th on; empty only at its end.

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::Worker;
+use crate::publish::Silent;
 
 /// How many jobs one look takes; what is left over is taken by the next look, or by another worker's janitor.
 const JOBS_A_LOOK: usize = 100;
@@ -45,16 +46,14 @@ pub async fn keep_house(worker: &Arc<Worker>, shutdown: &Shutdown) {
 async fn look(worker: &Worker) -> Result<(), Fault> {
     let now = worker.now();
     let again = now + worker.limits.working_due;
-    // A queue that has not answered in time would not answer the next question either. What is not published now is due
-    // again in a while; the other chores do not need the queue.
-    let mut queue_answers = true;
+    // What is not published now is due again in a while; the other chores do not need the queue.
+    let mut silent = Silent::default();
     for (job, chore) in worker.platform.jobs.chores(now, again, JOBS_A_LOOK).await? {
         let done = match &chore {
-            Chore::Publish(_) if !queue_answers => Ok(()),
             Chore::Publish(tasks) => {
                 worker.metrics.republished.inc_by(tasks.len() as u64);
                 info!(job.id = %job, tasks = tasks.len(), "publishing due tasks of job {job}");
-                queue_answers = worker.publish_all(job, tasks).await;
+                worker.publish(job, tasks, &mut silent).await;
                 Ok(())
             }
             Chore::Sweep => sweep(worker, job).await,

@@ -45,7 +45,7 @@ async fn walk(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Resu
             want_unlisted(frame, id, absolute, joined, &mut closure).await?;
             closure.follow(Vec::new(), parts).await
         };
-        // The next page comes while this one is written: nothing else of the job is one long line.
+        // The next page comes while this one is written: the Group is one line, so no other worker can take a part of it.
         let (next, ()) = tokio::try_join!(group::members(frame, id, &head, rest), write)?;
         (from, page) = (rest, next);
     }

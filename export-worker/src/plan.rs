@@ -10,6 +10,7 @@ use tracing::info;
 
 use crate::Worker;
 use crate::frame::TaskError;
+use crate::publish::Silent;
 use crate::scan::IN_COMPARTMENTS;
 
 /// Plans a job and publishes the first tasks of it. An attempt that is interrupted leaves nothing behind: the plan is
@@ -21,7 +22,7 @@ pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Re
             let head = check_list(worker, list, &request.grounds, transaction_time).await?;
             match chosen {
                 None => of_list(worker, list, &head, transaction_time).await?,
-                Some(_) => vec![TaskKind::Chosen],
+                Some(patients) => vec![TaskKind::Chosen { patients: patients.len() as u64 }],
             }
         }
         (Anchor::Patient, Some(patients)) => of_patients(worker, patients, transaction_time).await?,
@@ -35,10 +36,10 @@ pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Re
         tasks.push(TaskKind::Notices);
     }
     info!(job.id = %task.job, anchor = %request.anchor, tasks = tasks.len(), "planned job {}", task.job);
-    let plan = Plan { transaction_time, tasks, window: worker.window().await };
+    let plan = Plan { transaction_time, tasks, window: worker.first_window().await };
     let due = worker.now() + worker.limits.unpublished_due;
     let first = worker.platform.jobs.plan(task.job, &plan, due).await?;
-    worker.publish_all(task.job, &first).await;
+    worker.publish(task.job, &first, &mut Silent::default()).await;
     Ok(())
 }
 

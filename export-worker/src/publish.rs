@@ -1,42 +1,60 @@
-//! Publishing tasks, and how many of a job.
-
-use std::time::Duration;
+//! Publishing tasks, and how many of a job may be open (decision 0018).
 
 use shared::dispatch;
-use shared::export::{JobId, OpenTask};
-use tokio::time::timeout;
+use shared::export::{JobId, Lane, OpenTask};
 
 use crate::Worker;
 
-/// How many tasks a job may have on the queues while others wait: one at work and one to follow it.
+/// How many tasks of a job may be open while others wait: one at work and one to follow it.
 const FAIR_WINDOW: u32 = 2;
 
-/// How long to wait for the queue to say how full it is.
-const DEPTH_PATIENCE: Duration = Duration::from_secs(1);
+/// How many tasks a plan opens: not all that its window allows, because of plans that are made at the same moment each sees
+/// an empty queue. The job grows with each task that it completes.
+const FIRST_WINDOW: u32 = 4;
+
+/// Lanes that took no message, so that no more is sent to them for now.
+#[derive(Debug, Default)]
+pub(crate) struct Silent(Vec<Lane>);
 
 impl Worker {
-    /// How many tasks of a job may be on the queues now: as long as something waits there, all workers are busy and the
-    /// jobs take turns. A queue that does not say is treated as a full one.
-    pub async fn window(&self) -> u32 {
-        match timeout(DEPTH_PATIENCE, self.platform.lanes.bulk.depth()).await {
-            Ok(Ok(depth)) if depth.waiting == 0 => self.limits.window,
-            _ => FAIR_WINDOW.min(self.limits.window),
+    /// How many tasks of a job may be open after one that came on this lane: as long as tasks wait for a permit, all workers
+    /// are busy and the jobs take turns.
+    pub(crate) async fn window(&self, lane: Lane) -> u32 {
+        let is_free = match lane {
+            Lane::Bulk => self.has_room(Lane::Bulk).await,
+            Lane::Express => self.has_room(Lane::Express).await && self.has_room(Lane::Bulk).await,
+        };
+        if is_free { self.limits.window } else { FAIR_WINDOW.min(self.limits.window) }
+    }
+
+    /// How many tasks of a job may be open after its plan.
+    pub(crate) async fn first_window(&self) -> u32 {
+        self.window(Lane::Bulk).await.min(FIRST_WINDOW)
+    }
+
+    /// Whether fewer tasks wait on a lane than this worker could take; what waits for a moment between two tasks is no crowd.
+    /// A queue that does not say is treated as a full one.
+    async fn has_room(&self, lane: Lane) -> bool {
+        let depth = self.platform.lanes.of(lane).depth().await;
+        depth.is_ok_and(|depth| depth.waiting <= u64::from(self.permits(lane)))
+    }
+
+    /// How many tasks of a lane this worker works on at a time.
+    pub(crate) fn permits(&self, lane: Lane) -> u16 {
+        match lane {
+            Lane::Express => self.limits.express_permits,
+            Lane::Bulk => self.limits.permits,
         }
     }
 
-    /// Publishes a task; answers whether the queue has it.
-    pub async fn publish(&self, job: JobId, task: OpenTask) -> bool {
-        dispatch::publish(&self.platform, job, task, self.limits.published_due).await
-    }
-
-    /// Publishes several tasks of a job, as long as the queue takes them: one that has not answered in time would not
-    /// answer the next one either. Answers whether it took all.
-    pub async fn publish_all(&self, job: JobId, tasks: &[OpenTask]) -> bool {
+    /// Publishes tasks of a job, but none on a lane that is silent: one that has not answered in time would not answer the
+    /// next one either. What is not published stays due.
+    pub(crate) async fn publish(&self, job: JobId, tasks: &[OpenTask], silent: &mut Silent) {
         for task in tasks {
-            if !self.publish(job, *task).await {
-                return false;
+            let is_silent = silent.0.contains(&task.lane);
+            if !is_silent && !dispatch::publish(&self.platform, job, *task, self.limits.published_due).await {
+                silent.0.push(task.lane);
             }
         }
-        true
     }
 }

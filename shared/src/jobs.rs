@@ -92,7 +92,7 @@ pub struct Plan {
     pub transaction_time: Instant,
     /// The tasks; at least one.
     pub tasks: Vec<TaskKind>,
-    /// At most so many tasks of the job are on the queue at a time; at least 1 (fair share, design §5).
+    /// How many of them are opened at once; at least 1 (decision 0018).
     pub window: u32,
 }
 

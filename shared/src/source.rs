@@ -101,7 +101,7 @@ pub trait ResourceSource: Send + Sync + 'static {
     async fn list(&self, list: &ResourceId, as_of: Instant) -> Result<Option<ListHead>, Fault>;
 
     /// The members of a list, each the JSON text that was written, in its order: at most `limit` (1 or more) from the
-    /// `from`-th on, counted from 0. Fewer only at the end of the list.
+    /// `from`-th on, counted from 0. Fewer when they are large, none only at the end of the list.
     async fn members(&self, list: &ResourceId, as_of: Instant, from: u64, limit: u32) -> Result<Vec<Bytes>, Fault>;
 
     /// Cuts what the members of a list name (rows T2, T3, T4 and T6 of standards §3.9) into slices of at most `size` ids

@@ -109,7 +109,10 @@ pub enum TaskKind {
     /// Write a slice of the listed resources, and what they refer to beyond the list.
     Listed(Slice),
     /// Write the chosen patients of a list: the Group cut down to their members, what these name, and what that refers to.
-    Chosen,
+    Chosen {
+        /// How many patients.
+        patients: u64,
+    },
     /// Write a slice of all that the server holds of a type.
     Scan(Slice),
 }
@@ -124,7 +127,7 @@ impl TaskKind {
             Self::Deleted => "deleted",
             Self::List { .. } => "list",
             Self::Listed(_) => "listed",
-            Self::Chosen => "chosen",
+            Self::Chosen { .. } => "chosen",
             Self::Scan(_) => "scan",
         }
     }
@@ -133,9 +136,12 @@ impl TaskKind {
     #[must_use]
     pub fn lane(&self) -> Lane {
         let resources = match self {
-            // These are short as a rule: a plan reads counts, the rest is what a client has written or somebody has deleted.
-            Self::Plan | Self::Notices | Self::Deleted | Self::Chosen => 0,
+            // These are short as a rule: a plan reads counts, and little is deleted.
+            Self::Plan | Self::Notices | Self::Deleted => 0,
             Self::List { members } => *members,
+            Self::Chosen { patients } => *patients,
+            // Each Group has its members, however many.
+            Self::Scan(slice) if slice.resource_type == ResourceType::GROUP => return Lane::Bulk,
             Self::Listed(slice) | Self::Scan(slice) => slice.ids,
         };
         if resources <= EXPRESS_RESOURCES { Lane::Express } else { Lane::Bulk }
@@ -248,6 +254,8 @@ mod tests {
             }
         }
         assert_eq!(TaskKind::Plan.lane(), OpenTask::PLAN.lane);
+        let lists = TaskKind::Scan(Slice { resource_type: ResourceType::GROUP, ..slice(1) });
+        assert_eq!(lists.lane(), Lane::Bulk, "a list may have any number of members");
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl JobStore for RedisJobs {
         if !open.is_empty() {
             self.lower(job, due).await?;
         }
-        open_tasks(job, &open, &kinds)
+        Ok(open_tasks(&open, &kinds))
     }
 
     async fn keep(&self, task: TaskRef, due: Instant) -> Result<bool, Fault> {
@@ -193,7 +193,7 @@ impl JobStore for RedisJobs {
         } else if !opened.is_empty() {
             self.lower(task.job, opening.due).await?;
         }
-        Ok(Completion::Won { next: open_tasks(task.job, &opened, &kinds)?, last })
+        Ok(Completion::Won { next: open_tasks(&opened, &kinds), last })
     }
 
     async fn give_back(&self, task: TaskRef, due: Instant, uncounted: bool) -> Result<(), Fault> {

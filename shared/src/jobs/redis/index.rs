@@ -73,7 +73,7 @@ impl RedisJobs {
         }
         match chore.as_str() {
             "none" => Ok(None),
-            "publish" => Ok(Some((job, Chore::Publish(open_tasks(job, &tasks, &kinds)?)))),
+            "publish" => Ok(Some((job, Chore::Publish(open_tasks(&tasks, &kinds))))),
             "sweep" => Ok(Some((job, Chore::Sweep))),
             "remove" => Ok(Some((job, Chore::Remove))),
             _ => Err(unreadable(job, "chore")),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::export::{ClientId, Job, JobId, JobState, OpenTask, Progress, TaskKind, TaskNo, Written};
+use crate::export::{ClientId, Job, JobId, JobState, Lane, OpenTask, Progress, TaskKind, TaskNo, Written};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 use crate::jobs::NewJob;
@@ -87,15 +87,16 @@ pub(super) fn written_of(job: JobId, done: &[String]) -> Result<Vec<Written>, Fa
     Ok(in_order.into_iter().map(|(_, written)| written).collect())
 }
 
-/// Open tasks in the order of their numbers, from the numbers and the kinds that a script gives.
-pub(super) fn open_tasks(job: JobId, numbers: &[u32], kinds: &[String]) -> Result<Vec<OpenTask>, Fault> {
+/// Open tasks in the order of their numbers, from the numbers and the kinds that a script gives. A kind that this build
+/// cannot read takes the bulk lane: whoever starts the task may be able to, or will say that it cannot be read.
+pub(super) fn open_tasks(numbers: &[u32], kinds: &[String]) -> Vec<OpenTask> {
     let open = |(no, kind): (&u32, &String)| {
-        let kind: TaskKind = parsed(job, "tasks", kind)?;
-        Ok(OpenTask { no: TaskNo(*no), lane: kind.lane() })
+        let lane = serde_json::from_str(kind).map_or(Lane::Bulk, |kind: TaskKind| kind.lane());
+        OpenTask { no: TaskNo(*no), lane }
     };
-    let mut tasks = numbers.iter().zip(kinds).map(open).collect::<Result<Vec<_>, Fault>>()?;
+    let mut tasks: Vec<OpenTask> = numbers.iter().zip(kinds).map(open).collect();
     tasks.sort_unstable_by_key(|task| task.no);
-    Ok(tasks)
+    tasks
 }
 
 /// JSON for a value of this crate's own types.

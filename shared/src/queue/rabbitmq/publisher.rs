@@ -2,8 +2,8 @@
 //!
 //! One at a time because lapin takes the number of a publish and sends its frames in two steps, so that two threads can swap
 //! the confirmations of their messages, and because a returned message says only that one of those before it was not routed.
-//! A publish takes a few milliseconds, a worker publishes once for each task that it ends, and the limit counts from the
-//! call, so that a silent broker holds all callers up for the same time and not one after the other.
+//! A publish takes a few milliseconds, a worker asks once and publishes twice at most for each task that it ends, and the
+//! limit counts from the call, so that a silent broker holds all callers up for the same time and not one after the other.
 
 use std::sync::Arc;
 
