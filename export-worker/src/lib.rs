@@ -69,6 +69,7 @@ pub struct Worker {
     metrics: Metrics,
     limits: Limits,
     own_bases: OwnBases,
+    room: publish::Room,
 }
 
 /// The settings that a worker works by.
@@ -107,7 +108,13 @@ impl Worker {
             retention: Duration::from_secs(settings.retention_seconds),
             grace: Duration::from_secs(settings.grace_seconds),
         };
-        Ok(Arc::new(Self { platform, metrics, limits, own_bases: settings.own_bases()? }))
+        Ok(Arc::new(Self {
+            platform,
+            metrics,
+            limits,
+            own_bases: settings.own_bases()?,
+            room: publish::Room::default(),
+        }))
     }
 
     /// Works until somebody wishes to stop, then finishes or hands back what it has begun.

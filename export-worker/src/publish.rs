@@ -1,9 +1,16 @@
 //! Publishing tasks, and how many of a job may be open (decision 0018).
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use shared::dispatch;
 use shared::export::{JobId, Lane, OpenTask};
+use tokio::time::Instant;
 
 use crate::Worker;
+
+/// How long a lane's word about its room holds: many small tasks that end one after the other are one question.
+const ROOM_HOLDS: Duration = Duration::from_millis(100);
 
 /// How many tasks of a job may be open while others wait: one at work and one to follow it.
 const FAIR_WINDOW: u32 = 2;
@@ -11,6 +18,31 @@ const FAIR_WINDOW: u32 = 2;
 /// How many tasks a plan opens: not all that its window allows, because of plans that are made at the same moment each sees
 /// an empty queue. The job grows with each task that it completes.
 const FIRST_WINDOW: u32 = 4;
+
+/// What each lane said last about its room, and when.
+#[derive(Default)]
+pub(crate) struct Room {
+    express: Mutex<Option<(Instant, bool)>>,
+    bulk: Mutex<Option<(Instant, bool)>>,
+}
+
+impl Room {
+    fn of(&self, lane: Lane) -> &Mutex<Option<(Instant, bool)>> {
+        match lane {
+            Lane::Express => &self.express,
+            Lane::Bulk => &self.bulk,
+        }
+    }
+
+    fn said(&self, lane: Lane) -> Option<bool> {
+        let said = self.of(lane).lock().unwrap_or_else(PoisonError::into_inner);
+        said.filter(|(at, _)| at.elapsed() < ROOM_HOLDS).map(|(_, has_room)| has_room)
+    }
+
+    fn says(&self, lane: Lane, has_room: bool) {
+        *self.of(lane).lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), has_room));
+    }
+}
 
 /// Lanes that took no message, so that no more is sent to them for now.
 #[derive(Debug, Default)]
@@ -35,8 +67,13 @@ impl Worker {
     /// Whether fewer tasks wait on a lane than this worker could take; what waits for a moment between two tasks is no crowd.
     /// A queue that does not say is treated as a full one.
     async fn has_room(&self, lane: Lane) -> bool {
+        if let Some(said) = self.room.said(lane) {
+            return said;
+        }
         let depth = self.platform.lanes.of(lane).depth().await;
-        depth.is_ok_and(|depth| depth.waiting <= u64::from(self.permits(lane)))
+        let has_room = depth.is_ok_and(|depth| depth.waiting <= u64::from(self.permits(lane)));
+        self.room.says(lane, has_room);
+        has_room
     }
 
     /// How many tasks of a lane this worker works on at a time.
