@@ -125,3 +125,27 @@ fn percent(headers: &HeaderMap) -> anyhow::Result<f64> {
     let (done, tasks): (f64, f64) = (done.parse()?, tasks.parse()?);
     Ok(100.0 * (done - 1.0) / (tasks - 1.0).max(1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn progress_is_read_without_the_plan() {
+        let percent = |text: &'static str| {
+            percent(&HeaderMap::from_iter([("x-progress".parse().expect("a name"), HeaderValue::from_static(text))]))
+        };
+        for (text, expected) in [
+            ("waiting for a worker", 0.0),
+            ("4%: 1 of 25 tasks done, 0 resources written", 0.0),
+            ("52%: 13 of 25 tasks done, 7 resources written", 50.0),
+            ("100%: 25 of 25 tasks done, 9 resources written", 100.0),
+        ] {
+            let found = percent(text).expect("it is progress");
+            assert!((found - expected).abs() < f64::EPSILON, "{text}: {found}");
+        }
+        assert!(super::percent(&HeaderMap::new()).is_err());
+    }
+}

@@ -68,7 +68,7 @@ async fn check_list(
 /// workers, as long as a slice is worth a task.
 fn slice_ids(members: u64, longest: u64) -> u64 {
     const SLICES: u64 = 8;
-    const WORTH_A_TASK: u64 = 3_000;
+    const WORTH_A_TASK: u64 = 6_000;
     (members / SLICES).max(WORTH_A_TASK).min(longest)
 }
 
@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn slices_grow_with_the_list_within_their_limits() {
         for (members, longest, expected) in [
-            (10, 50_000, 3_000),
-            (10_000, 50_000, 3_000),
+            (10, 50_000, 6_000),
+            (10_000, 50_000, 6_000),
             (100_000, 50_000, 12_500),
             (5_000_000, 50_000, 50_000),
             (5_000_000, 100_000, 100_000),
