@@ -35,6 +35,8 @@ pub async fn consume(worker: &Arc<Worker>, lane: Lane, shutdown: &Shutdown) {
         }
     }
     info!(lane = lane.name(), tasks = running.len(), "stopping: no more tasks are taken");
+    // Each task that is done below would have the queue send another one otherwise, which waited here for nothing.
+    deliveries.stop().await;
     let drain = async {
         while let Some(ended) = running.join_next().await {
             report(ended);

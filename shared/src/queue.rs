@@ -62,6 +62,10 @@ pub trait Deliveries: Send {
     ///
     /// A message that cannot be read becomes a dead letter, is logged, and is not delivered.
     async fn next(&mut self) -> Box<dyn Delivery>;
+
+    /// Takes no more: what is not in hand yet is for others, at once, and [`Deliveries::next`] delivers nothing from now on.
+    /// What is in hand can be settled as before.
+    async fn stop(&mut self);
 }
 
 /// One message in the hands of one worker; dropping it unsettled hands it back.

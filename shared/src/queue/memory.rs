@@ -147,6 +147,10 @@ impl Deliveries for MemoryDeliveries {
             changed.await;
         }
     }
+
+    async fn stop(&mut self) {
+        self.permits = 0;
+    }
 }
 
 impl Drop for MemoryDeliveries {

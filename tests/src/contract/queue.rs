@@ -45,6 +45,7 @@ contract! {
     the_next_delivery_is_waited_for
     dropping_the_wait_for_the_next_delivery_loses_nothing
     dropping_the_deliveries_hands_back_what_is_unsettled
+    whoever_stops_takes_no_more_and_settles_what_is_in_hand
     a_message_that_cannot_be_read_becomes_a_dead_letter_and_is_not_delivered
     a_delivery_that_is_dropped_unsettled_is_handed_back
     an_unsettled_delivery_comes_back_when_its_worker_is_gone
@@ -133,6 +134,25 @@ async fn dropping_the_deliveries_hands_back_what_is_unsettled(queue: Arc<dyn Tas
     until_depth(&*queue, 3, 0).await;
     let mut others = queue.deliveries(3).await.unwrap();
     assert_eq!(tasks(&mut *others, 3).await, HashSet::from([TaskNo(0), TaskNo(1), TaskNo(2)]));
+}
+
+async fn whoever_stops_takes_no_more_and_settles_what_is_in_hand(queue: Arc<dyn TaskQueue>) {
+    publish(&*queue, 0..4).await;
+    // It has a permit for two, has asked for one, and the queue may have sent it the other.
+    let mut stopping = queue.deliveries(2).await.unwrap();
+    let in_hand = next(&mut *stopping).await;
+    stopping.stop().await;
+    in_hand.ack().await.unwrap();
+    none(&mut *stopping).await;
+    let mut others = queue.deliveries(4).await.unwrap();
+    let mut tasks = HashSet::new();
+    for _ in 0..3 {
+        let delivery = next(&mut *others).await;
+        tasks.insert(delivery.message().task);
+        delivery.ack().await.unwrap();
+    }
+    assert_eq!(tasks, HashSet::from([1, 2, 3].map(TaskNo)));
+    none(&mut *others).await;
 }
 
 async fn a_message_that_cannot_be_read_becomes_a_dead_letter_and_is_not_delivered(queue: Arc<dyn TaskQueue>) {

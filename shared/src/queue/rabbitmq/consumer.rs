@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Consumer};
 use tokio::time::{Instant, sleep};
@@ -31,6 +31,10 @@ enum State {
     /// Kept here and not in `next`, so that a caller who drops `next` again and again does not begin again each time.
     Opening(BoxFuture<'static, Box<Session>>),
     Open(Box<Session>),
+    /// Nothing is taken any more. The session is kept, because what is in hand is settled on its link.
+    Stopped {
+        _session: Option<Box<Session>>,
+    },
 }
 
 /// A consumer and the link that it lives on. Dropping it hands back what is unsettled.
@@ -62,6 +66,7 @@ impl Deliveries for RabbitDeliveries {
                     continue;
                 }
                 State::Open(session) => session,
+                State::Stopped { .. } => std::future::pending().await,
             };
             // lapin takes a message off its list when it is ready, so that dropping this future loses none.
             let reason = match session.consumer.next().await {
@@ -90,6 +95,24 @@ impl Deliveries for RabbitDeliveries {
             self.failures = self.failures.saturating_add(1);
             self.state = State::Opening(open_at_last(Arc::clone(&self.broker), self.permits, self.failures).boxed());
         }
+    }
+
+    async fn stop(&mut self) {
+        let State::Open(mut session) = std::mem::replace(&mut self.state, State::Stopped { _session: None }) else {
+            return;
+        };
+        let cancel = session.link.channel.basic_cancel(session.consumer.tag(), BasicCancelOptions::default());
+        match tokio::time::timeout(self.broker.confirm_timeout, cancel).await {
+            // What had come and was not asked for goes back now, not when the last task in hand is done.
+            Ok(Ok(())) => {
+                while let Some(Some(Ok(Message { acker, .. }))) = session.consumer.next().now_or_never() {
+                    begin(acker.nack(BasicNackOptions { requeue: true, multiple: false }));
+                }
+            }
+            Ok(Err(error)) => info!("lost the queue while it was left: {error}"),
+            Err(_) => warn!("the queue did not answer that it was left; what it has sent comes back in a while"),
+        }
+        self.state = State::Stopped { _session: Some(session) };
     }
 }
 
