@@ -1,5 +1,6 @@
 //! The first task of a job: fixes the transaction time and cuts the job into tasks.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use shared::export::{Anchor, ExportRequest, Grounds, Slice, TaskKind, TaskRef};
@@ -80,12 +81,10 @@ async fn of_list(
     as_of: Instant,
 ) -> Result<Vec<TaskKind>, TaskError> {
     let size = slice_ids(head.members, worker.limits.slice_ids);
-    let mut slices = worker.platform.source.cut(list, as_of, size).await?;
-    // The long line of the Group begins at once, because it cannot be cut; then the short slices, so that the client sees
-    // its first files soon.
-    slices.sort_by_key(|slice| slice.ids);
+    let slices = worker.platform.source.cut(list, as_of, size).await?;
+    // The line of the Group begins at once, because it cannot be cut.
     let itself = TaskKind::List { members: head.members };
-    Ok(std::iter::once(itself).chain(slices.into_iter().map(TaskKind::Listed)).collect())
+    Ok(std::iter::once(itself).chain(in_turn(slices).into_iter().map(TaskKind::Listed)).collect())
 }
 
 /// All that there is of the types that are written.
@@ -114,9 +113,37 @@ async fn of_patients(
     Ok(std::iter::once(themselves).chain(slices).map(TaskKind::Scan).collect())
 }
 
+/// Slices in the order in which they are worked on: the shortest few, so that the client soon sees its first files and the
+/// job soon grows; then the longest first, so that the last ones to end are short.
+fn in_turn(mut slices: Vec<Slice>) -> Vec<Slice> {
+    const FEW: usize = 3;
+    slices.sort_by_key(|slice| slice.ids);
+    let mut rest = slices.split_off(FEW.min(slices.len()));
+    rest.sort_by_key(|slice| Reverse(slice.ids));
+    slices.append(&mut rest);
+    slices
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_short_slices_come_first_and_then_the_longest() {
+        let slice = |ids| Slice {
+            resource_type: ResourceType::PATIENT,
+            after: None,
+            through: "z".parse().expect("an id"),
+            ids,
+        };
+        for (cut, expected) in
+            [(&[][..], &[][..]), (&[9, 2], &[2, 9]), (&[9, 9, 4, 1, 9, 3, 2], &[1, 2, 3, 9, 9, 9, 4])]
+        {
+            let turns: Vec<u64> =
+                in_turn(cut.iter().copied().map(slice).collect()).iter().map(|slice| slice.ids).collect();
+            assert_eq!(turns, expected);
+        }
+    }
 
     #[test]
     fn slices_grow_with_the_list_within_their_limits() {

@@ -17,7 +17,7 @@ const FAIR_WINDOW: u32 = 2;
 
 /// How many tasks a plan opens: not all that its window allows, because of plans that are made at the same moment each sees
 /// an empty queue. The job grows with each task that it completes.
-const FIRST_WINDOW: u32 = 4;
+const FIRST_WINDOW: u32 = 8;
 
 /// What each lane said last about its room, and when.
 #[derive(Default)]

@@ -72,7 +72,7 @@ pub struct Settings {
     pub link_seconds: u64,
     /// `ATR_RETENTION_SECONDS`: how long the files of a completed job, and the record of a failed one, are kept.
     pub retention_seconds: u64,
-    /// `ATR_SLICE_IDS`: how many ids of one type a task takes at most, and a file holds as a rule. With 2,000 or fewer every
+    /// `ATR_SLICE_IDS`: how many ids of one type a task takes at most, and a file holds as a rule. With 1,000 or fewer every
     /// task counts as one of a moment (decision 0018).
     pub slice_ids: u64,
     /// `ATR_PAGE_IDS`: how many resources a worker reads from the source at a time.

@@ -148,8 +148,8 @@ impl TaskKind {
     }
 }
 
-/// The largest task of the express lane: a page or so, a few hundredths of a second.
-const EXPRESS_RESOURCES: u64 = 2_000;
+/// The largest task of the express lane: half a page, a few hundredths of a second.
+const EXPRESS_RESOURCES: u64 = 1_000;
 
 /// The two ways to the workers: what is soon done does not wait behind what is not (decision 0018).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
