@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::clock::Clock;
-use shared::export::{Anchor, ClientId, ExportRequest, JobId, JobState, Operation, OutputKey, OutputKind, Tally};
+use shared::export::{Anchor, ClientId, ExportRequest, Job, JobId, JobState, Operation, OutputKey, OutputKind, Tally};
 use shared::fhir::{Instant, OwnBases};
 use shared::jobs::memory::MemoryJobs;
 use shared::jobs::{JobStore, NewJob};
@@ -159,47 +159,92 @@ async fn simulate(seed: u64, trouble: Trouble) -> Result<(), String> {
     if written == expected { Ok(()) } else { Err(format!("written {written:#?}\nexpected {expected:#?}")) }
 }
 
+/// A system in memory with a list of so many patients, on a source that takes up to a second for each answer.
+struct SlowSystem {
+    platform: Platform,
+    store: MemoryOutputs,
+    source: Mischief,
+    _folder: tempfile::TempDir,
+}
+
+impl SlowSystem {
+    async fn with(patients: u32) -> Self {
+        let members: Vec<String> =
+            (0..patients).map(|id| format!(r#"{{"entity":{{"reference":"Patient/{id}"}}}}"#)).collect();
+        let mut lines = vec![format!(r#"{{"resourceType":"Group","id":"g","member":[{}]}}"#, members.join(","))];
+        lines.extend((0..patients).map(|id| format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#)));
+        let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
+        std::fs::write(folder.path().join("all.ndjson"), lines.join("\n")).expect("it can be written to");
+
+        let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
+        let (opened, _) =
+            FolderSource::open(folder.path(), OwnBases::default(), Arc::clone(&clock)).await.expect("it can be read");
+        let opened: Arc<dyn ResourceSource> = Arc::new(opened);
+        let source = Mischief::slow(Duration::from_secs(1));
+        let store = MemoryOutputs::default();
+        let platform = Platform {
+            jobs: Arc::new(MemoryJobs::new()),
+            lanes: Lanes { express: Arc::new(MemoryQueue::new()), bulk: Arc::new(MemoryQueue::new()) },
+            source: Arc::new(Faulty::new(opened, &source)),
+            outputs: Arc::new(store.clone()),
+            clock,
+        };
+        Self { platform, store, source, _folder: folder }
+    }
+
+    /// Records a job of the list; the janitor publishes it.
+    async fn kick_off(&self) -> JobId {
+        let (id, now) = (JobId::random(), self.platform.clock.now());
+        let request =
+            ExportRequest::new(Anchor::Group("g".parse().expect("it is an id")), Operation::Export, String::new());
+        let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: now };
+        self.platform.jobs.create(&job, now).await.expect("the store takes it");
+        id
+    }
+
+    async fn job(&self, id: JobId) -> Option<Job> {
+        self.platform.jobs.job(id).await.expect("the store answers")
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_job_costs_a_page_more_at_most_and_its_files_go() {
-    let members: Vec<String> = (0..200).map(|id| format!(r#"{{"entity":{{"reference":"Patient/{id}"}}}}"#)).collect();
-    let mut lines = vec![format!(r#"{{"resourceType":"Group","id":"g","member":[{}]}}"#, members.join(","))];
-    lines.extend((0..200).map(|id| format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#)));
-    let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
-    std::fs::write(folder.path().join("all.ndjson"), lines.join("\n")).expect("it can be written to");
-
-    let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
-    let (source, _) =
-        FolderSource::open(folder.path(), OwnBases::default(), Arc::clone(&clock)).await.expect("it can be read");
-    let source: Arc<dyn ResourceSource> = Arc::new(source);
-    let slow = Mischief::slow(Duration::from_secs(1));
-    let store = MemoryOutputs::default();
-    let platform = Platform {
-        jobs: Arc::new(MemoryJobs::new()),
-        lanes: Lanes { express: Arc::new(MemoryQueue::new()), bulk: Arc::new(MemoryQueue::new()) },
-        source: Arc::new(Faulty::new(source, &slow)),
-        outputs: Arc::new(store.clone()),
-        clock: Arc::clone(&clock),
-    };
+    let system = SlowSystem::with(200).await;
     let settings = Settings { page_ids: 1, permits: 2, file_bytes: 40, ..Settings::default() };
-    let id = JobId::random();
-    let request =
-        ExportRequest::new(Anchor::Group("g".parse().expect("it is an id")), Operation::Export, String::new());
-    let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: clock.now() };
-    platform.jobs.create(&job, clock.now()).await.expect("the store takes it");
-    let (shutdown, worker) = start(&platform, &settings);
+    let id = system.kick_off().await;
+    let (shutdown, worker) = start(&system.platform, &settings);
     tokio::time::sleep(Duration::from_mins(1)).await;
-    let before = slow.calls();
-    assert!(before > 20 && !store.names().is_empty(), "it is in the middle: {before} pages");
+    let before = system.source.calls();
+    assert!(before > 20 && !system.store.names().is_empty(), "it is in the middle: {before} pages");
 
-    assert!(
-        platform.jobs.cancel(id, clock.now(), clock.now() + Duration::from_mins(5)).await.expect("the store answers")
-    );
+    let now = system.platform.clock.now();
+    assert!(system.platform.jobs.cancel(id, now, now + Duration::from_mins(5)).await.expect("the store answers"));
     tokio::time::sleep(Duration::from_mins(10)).await;
-    let pages = slow.calls() - before;
+    let pages = system.source.calls() - before;
     // Two tasks are at work, and each reads the next page while it writes the one before.
     assert!(pages <= 4, "{pages} pages were read after the cancel");
-    assert_eq!(store.names(), []);
-    assert_eq!(platform.jobs.job(id).await.expect("the store answers"), None);
+    assert_eq!(system.store.names(), []);
+    assert_eq!(system.job(id).await, None);
+    shutdown.stop();
+    worker.await.expect("no worker panics");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_comes_later_takes_turns_with_the_one_before() {
+    let system = SlowSystem::with(60).await;
+    let settings = Settings { slice_ids: 1, express_permits: 1, ..Settings::default() };
+    let first = system.kick_off().await;
+    let (shutdown, worker) = start(&system.platform, &settings);
+    while system.job(first).await.is_some_and(|job| job.progress.done < 5) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let second = system.kick_off().await;
+    while system.job(first).await.is_some_and(|job| job.state == JobState::Running) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let ahead = system.job(second).await.map(|job| job.progress.tasks - job.progress.done);
+    // The first one had five tasks done and as many open as a plan opens; from then on each has its turn.
+    assert!(ahead.is_some_and(|ahead| ahead <= 16), "the second job is {ahead:?} tasks behind");
     shutdown.stop();
     worker.await.expect("no worker panics");
 }
