@@ -118,11 +118,7 @@ pub(super) async fn merge(
     // a million staged members in nested loops.
     transaction.batch_execute("-- merge: sets meet as sets\nSET LOCAL enable_nestloop = off").await?;
     let members = merge_members(transaction, id, stamp).await?;
-    let listed = merge_listed(transaction, id, stamp).await?;
-    if listed > 0 {
-        renew_runs(transaction, id, stamp).await?;
-    }
-    let rows = members + listed;
+    let rows = members + merge_listed(transaction, id, stamp).await?;
     transaction.batch_execute("-- merge: as usual\nSET LOCAL enable_nestloop = on").await?;
     let current = "-- merge: the current head of a list
         SELECT before, after FROM attribution_list WHERE list = $1 AND valid_to = 'infinity'";
@@ -149,6 +145,7 @@ pub(super) async fn merge(
         ON CONFLICT (resource_type, id) DO UPDATE
         SET version = excluded.version, last_updated = excluded.last_updated, body = excluded.body";
     let count = i64::try_from(list.members.len()).unwrap_or(i64::MAX);
+    renew_runs(transaction, id, stamp).await?;
     transaction.execute(end, &[&id, &stamp]).await?;
     transaction.execute(begin, &[&id, &list.before, &list.after, &count, &stamp]).await?;
     transaction.execute(keep, &[&id, &stamp]).await?;
@@ -202,7 +199,8 @@ async fn merge_listed(transaction: &Transaction<'_>, list: &str, stamp: At) -> R
     Ok(ended + transaction.execute(begin, &[&list, &stamp]).await?)
 }
 
-/// Counts anew what the list names: a name more or less moves all that are behind it.
+/// Counts anew what the list names. Runs begin with each head of the list, by which a plan knows that they are of this head
+/// and not of one before.
 async fn renew_runs(transaction: &Transaction<'_>, list: &str, stamp: At) -> Result<(), Error> {
     let begin = "-- merge: the runs begin
         INSERT INTO attribution_run (list, resource_type, through, ids, valid_from)

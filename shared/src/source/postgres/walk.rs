@@ -12,9 +12,12 @@ use crate::fault::Fault;
 use crate::fhir::{Attribution, Instant, ResourceId, ResourceKey, ResourceType};
 use crate::source::Listed;
 
+// Runs that did not begin with the head are of an older one: somebody has loaded the list with a program that counts nothing.
 const RUNS: &str = "-- cut: the runs that were counted when the list was loaded
     SELECT resource_type, through, ids FROM attribution_run
-    WHERE list = $1 AND valid_from <= $2 AND $2 < valid_to
+    WHERE list = $1 AND $2 < valid_to AND valid_from = (
+        SELECT valid_from FROM attribution_list WHERE list = $1 AND valid_from <= $2 AND $2 < valid_to
+    )
     ORDER BY resource_type, through";
 
 // The rows come in the order of the primary key, so numbering them needs no sort and one pass; three seconds for two million.

@@ -95,13 +95,27 @@ async fn a_list_that_was_loaded_before_there_were_runs_gets_its_own() {
 }
 
 #[tokio::test]
-async fn a_list_that_names_the_same_as_before_keeps_its_runs() {
-    let (database, members) = (Database::new(), 2_000);
+async fn runs_of_an_older_head_are_not_believed() {
+    let database = Database::new();
+    let (mut loader, source, client) = (database.loader().await, database.source(), database.client().await);
+    for patients in [0..2_000, 0..MEMBERS] {
+        loader.load(&resources(&[list(patients)])).await.expect("it can be loaded");
+    }
+    let as_of = source.transaction_time().await.expect("the source can be asked");
+    let expected = cut(&source, as_of, 2_000).await;
+    // What a loader that knows nothing of runs leaves behind: the new head, and the runs of the old one without an end.
+    let forget = "DELETE FROM attribution_run WHERE valid_to = 'infinity';
+        UPDATE attribution_run SET valid_to = 'infinity'";
+    client.batch_execute(forget).await.expect("the table is there");
+    assert_eq!(cut(&source, as_of, 2_000).await, expected);
+}
+
+#[tokio::test]
+async fn a_list_that_has_not_changed_keeps_its_runs() {
+    let (database, text) = (Database::new(), list(0..2_000));
     let mut loader = database.loader().await;
-    let forwards = list(0..members);
-    // The same members in another order are another list, which names the same.
-    for text in [&forwards, &forwards, &list((0..members).rev())] {
-        loader.load(&resources(&[text])).await.expect("it can be loaded");
+    for _ in 0..2 {
+        loader.load(&resources(&[&text])).await.expect("it can be loaded");
     }
     let client = database.client().await;
     let rows = client.query_one("SELECT count(*) FROM attribution_run", &[]).await.expect("the table is there");
