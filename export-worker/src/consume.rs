@@ -35,12 +35,15 @@ pub async fn consume(worker: &Arc<Worker>, lane: Lane, shutdown: &Shutdown) {
         }
     }
     info!(lane = lane.name(), tasks = running.len(), "stopping: no more tasks are taken");
-    // Each task that is done below would have the queue send another one otherwise, which waited here for nothing.
-    deliveries.stop().await;
+    // A task that is done would otherwise have the queue send another one, to wait here until the last is done. It takes its
+    // time out of the grace period like all the rest: a queue may not answer.
     let drain = async {
-        while let Some(ended) = running.join_next().await {
-            report(ended);
-        }
+        let ending = async {
+            while let Some(ended) = running.join_next().await {
+                report(ended);
+            }
+        };
+        tokio::join!(deliveries.stop(), ending)
     };
     // What cannot be finished in time is handed back while there is time for that.
     let hurrying = async {
@@ -49,7 +52,7 @@ pub async fn consume(worker: &Arc<Worker>, lane: Lane, shutdown: &Shutdown) {
         sleep(HAND_BACK_TIME).await;
     };
     tokio::select! {
-        () = drain => {}
+        _ = drain => {}
         () = hurrying => warn!("the grace period is over; the tasks that are left come back when they are due"),
     }
 }
