@@ -12,8 +12,8 @@ use crate::usage::CpuSeconds;
 
 const MIB: f64 = 1_048_576.0;
 
-/// What an attempt at a task costs the broker: a publish with its confirm, a delivery, an ack, and the question how full the
-/// lane is, which looks at two queues.
+/// What an attempt at a task costs the broker at most: a publish with its confirm, a delivery, an ack, and, unless it was
+/// asked a moment ago, the question how full the lane is, which looks at two queues.
 const OPERATIONS_AN_ATTEMPT: u64 = 5;
 
 /// Exports and pipes in turn, so that both meet the same machine, and keeps the best of each.

@@ -38,7 +38,7 @@ pub struct Frame<'a> {
     pub worker: &'a Worker,
     pub task: TaskRef,
     pub attempt: Attempt,
-    /// The lane on which it came.
+    /// The lane of its task.
     pub lane: Lane,
     pub request: &'a ExportRequest,
     /// The job's transaction time.
