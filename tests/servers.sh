@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The servers of the tests. Each is used where its variable says; else where it usually runs; else it is started for
 # this run, on a free port of the loopback with its data in a temporary folder. If its program is not there, that is
-# installed first; if that may not be, it is said how to get it.
+# installed first; if that may not be, it is said how to get it. How a server runs: tests/server.
 #
 # A server has a row in these tables and four functions:
 #   NAME_answers URL     whether the server there is this one, and lets us in as far as bash can tell
@@ -172,44 +172,26 @@ redis_answers() {
     [[ $word == +PONG* || ($word == -NOAUTH* && $1 == *@*) ]]
 }
 
-redis_is_installed() { is_there redis-server; }
+redis_is_installed() { tests/server --has redis; }
 redis_install() { apt_install redis-server; }
 
 redis_start() {
     free_port
     url=redis://127.0.0.1:$REPLY
-    spawn redis redis-server --bind 127.0.0.1 --port "$REPLY" --dir "$folder/redis" --save '' --appendonly no
+    spawn redis tests/server redis "$folder/redis" "$REPLY" --appendonly no
 }
 
 ### RabbitMQ
 
 rabbitmq_answers() { [[ $(answer "$1" 5672 'AMQP\0\0\x09\x01') == *RabbitMQ* ]]; }
 
-# Debian's rabbitmq-server on the PATH is a wrapper for its service; the program itself runs as anybody.
-rabbitmq_is_installed() {
-    rabbitmq_program=/usr/lib/rabbitmq/bin/rabbitmq-server
-    [[ -x $rabbitmq_program ]] || rabbitmq_program=$(command -v rabbitmq-server)
-}
-
+rabbitmq_is_installed() { tests/server --has rabbitmq; }
 rabbitmq_install() { apt_install rabbitmq-server; }
 
 rabbitmq_start() {
-    local home=$folder/rabbitmq epmd_port distribution_port
-    free_port; epmd_port=$REPLY
-    free_port; distribution_port=$REPLY
     free_port
     url=amqp://guest:guest@127.0.0.1:$REPLY/%2f
-    printf '%s\n' >"$home/rabbitmq.conf" "listeners.tcp.1 = 127.0.0.1:$REPLY" \
-        'disk_free_limit.absolute = 50MB' 'vm_memory_high_watermark.absolute = 1GB'
-    echo '[].' >"$home/enabled_plugins"
-    # Its register of names, which it would else start itself and leave behind.
-    spawn epmd epmd -address 127.0.0.1 -port "$epmd_port"
-    spawn rabbitmq env HOME="$home" RABBITMQ_NODENAME=tests@localhost RABBITMQ_CONF_ENV_FILE=/dev/null \
-        RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" RABBITMQ_ADVANCED_CONFIG_FILE="$home/advanced.config" \
-        RABBITMQ_MNESIA_BASE="$home/mnesia" RABBITMQ_LOG_BASE="$home/log" RABBITMQ_PID_FILE="$home/pid" \
-        RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" RABBITMQ_DIST_PORT="$distribution_port" \
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
-        ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd_port" "$rabbitmq_program"
+    spawn rabbitmq tests/server rabbitmq "$folder/rabbitmq" "$REPLY"
 }
 
 ### PostgreSQL
@@ -219,27 +201,13 @@ postgresql_answers() {
     ! is_there psql || PGCONNECT_TIMEOUT=5 psql -wqAtX "$1" -c 'select 1' &>/dev/null
 }
 
-postgresql_is_installed() {
-    postgresql_bin=$(find /usr/lib/postgresql/*/bin -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
-    [[ $postgresql_bin ]]
-}
-
+postgresql_is_installed() { tests/server --has postgresql; }
 postgresql_install() { apt_install postgresql; }
 
 postgresql_start() {
-    local data=$folder/postgresql/data as=()
-    if ((EUID == 0)); then   # It refuses to run as root.
-        chown postgres "$folder/postgresql"
-        as=(setpriv --reuid postgres --regid postgres --init-groups)
-    fi
-    {
-        "${as[@]}" "$postgresql_bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --no-locale --no-sync &&
-            "${as[@]}" "$postgresql_bin/postgres" --single -D "$data" postgres <<<'create database test'
-    } &>"$folder/postgresql.log" || fail_to_start postgresql
     free_port
     url=postgres://postgres@127.0.0.1:$REPLY/test
-    spawn postgresql "${as[@]}" "$postgresql_bin/postgres" -D "$data" -p "$REPLY" -c listen_addresses=127.0.0.1 \
-        -c unix_socket_directories= -c fsync=off -c max_connections=300
+    spawn postgresql tests/server postgresql "$folder/postgresql" "$REPLY"
 }
 
 ### SeaweedFS: an S3 store that is nobody's here. Only the one of TEST_S3_URL is used, never one that happens to run.
