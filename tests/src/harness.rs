@@ -3,14 +3,20 @@
 pub mod certificate;
 pub mod clients;
 pub mod errors;
+pub mod exported;
 pub mod faulty;
 pub mod key_server;
+pub mod member;
 pub mod memory_outputs;
 pub mod programs;
 pub mod proxy;
 pub mod random;
+pub mod servers;
+pub mod signal;
+pub mod site;
 pub mod store;
 pub mod system;
+pub mod tripwire;
 
 use std::env;
 

@@ -4,6 +4,7 @@
 //! leaves nothing behind.
 
 mod contract;
+mod faults;
 mod harness;
 mod house;
 mod oracle;

@@ -3,15 +3,19 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use url::Url;
+
+use super::tripwire::{Armed, Event, Place, Scan, Side};
 
 /// What the wire does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +44,12 @@ struct State {
 pub struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
+    tripwire: Tripwire,
     listener: JoinHandle<()>,
 }
+
+/// The place on the wire at which something is to happen, if there is one.
+type Tripwire = Arc<Mutex<Option<Armed>>>;
 
 impl Proxy {
     /// A proxy to the server of `url`, whose host and port are taken from it.
@@ -52,8 +60,9 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (state, watch) = watch::channel(State { wire, cuts: 0, silences: 0 });
-        let listener = tokio::spawn(listen(listener, server, watch));
-        Self { address, state, listener }
+        let tripwire = Tripwire::default();
+        let listener = tokio::spawn(listen(listener, server, watch, Arc::clone(&tripwire)));
+        Self { address, state, tripwire, listener }
     }
 
     /// The same URL, by way of this proxy.
@@ -68,6 +77,22 @@ impl Proxy {
     pub fn set(&self, wire: Wire) {
         self.state.send_modify(|state| state.wire = wire);
         if wire == Wire::Down {
+            self.cut();
+        }
+    }
+
+    /// Waits until what goes over the wire comes to this place. The connection that came there carries nothing more from
+    /// then on, until it is cut; the others go on.
+    pub fn arm(&self, place: Place) -> oneshot::Receiver<()> {
+        let (armed, tripped) = Armed::new(place);
+        *self.tripwire.lock().unwrap_or_else(PoisonError::into_inner) = Some(armed);
+        tripped
+    }
+
+    /// Waits for nothing any more, and ends the connections that are held.
+    pub fn disarm(&self) {
+        let armed = self.tripwire.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if armed.is_some_and(|armed| armed.has_tripped()) {
             self.cut();
         }
     }
@@ -99,27 +124,44 @@ fn well_known(scheme: &str) -> Option<u16> {
     }
 }
 
-async fn listen(listener: TcpListener, server: String, watch: watch::Receiver<State>) {
+async fn listen(listener: TcpListener, server: String, watch: watch::Receiver<State>, tripwire: Tripwire) {
     while let Ok((client, _)) = listener.accept().await {
         if watch.borrow().wire == Wire::Down {
             continue;
         }
-        tokio::spawn(carry(client, server.clone(), watch.clone()));
+        let wire = Connection {
+            silences: watch.borrow().silences,
+            watch: watch.clone(),
+            tripwire: Arc::clone(&tripwire),
+            is_held: Arc::default(),
+        };
+        tokio::spawn(carry(client, server.clone(), wire));
     }
 }
 
+/// What both directions of a connection go by.
+#[derive(Clone)]
+struct Connection {
+    /// How often the wire had been silenced when it was made.
+    silences: u64,
+    watch: watch::Receiver<State>,
+    tripwire: Tripwire,
+    /// Whether it came to the place of the tripwire.
+    is_held: Arc<AtomicBool>,
+}
+
 /// Carries one connection until one side ends it or it is cut. An error ends it, too: that is all a wire can say.
-async fn carry(client: TcpStream, server: String, watch: watch::Receiver<State>) {
-    let State { cuts, silences, .. } = *watch.borrow();
-    let mut cut = watch.clone();
+async fn carry(client: TcpStream, server: String, connection: Connection) {
+    let mut cut = connection.watch.clone();
+    let cuts = cut.borrow().cuts;
     let carried = async {
-        until_it_passes(&mut watch.clone(), silences).await;
+        connection.clone().until_it_passes().await;
         let server = TcpStream::connect(server).await?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::try_join!(
-            pump(from_client, to_server, watch.clone(), silences),
-            pump(from_server, to_client, watch.clone(), silences)
+            pump(from_client, to_server, connection.clone(), Side::Client),
+            pump(from_server, to_client, connection.clone(), Side::Server)
         )
     };
     tokio::select! {
@@ -129,32 +171,55 @@ async fn carry(client: TcpStream, server: String, watch: watch::Receiver<State>)
     }
 }
 
-/// Carries one direction. Ends with an error at the end of the stream, so that the other direction ends with it.
+/// Carries what one side sends. Ends with an error at the end of the stream, so that the other direction ends with it.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut watch: watch::Receiver<State>,
-    silences: u64,
+    mut connection: Connection,
+    side: Side,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
+    let mut scan = Scan::of(side);
     loop {
         let read = from.read(&mut buffer).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        until_it_passes(&mut watch, silences).await;
-        let wire = watch.borrow().wire;
-        if let Wire::Delay(delay) = wire {
+        let piece = &buffer[..read];
+        connection.until_it_passes().await;
+        if let Wire::Delay(delay) = connection.wire() {
             sleep(delay).await;
         }
-        to.write_all(&buffer[..read]).await?;
+        let event = connection.sees(&mut scan, piece);
+        if event == Some(Event::Keep) {
+            pending::<()>().await;
+        }
+        to.write_all(piece).await?;
+        if event == Some(Event::LastPiece) {
+            pending::<()>().await;
+        }
     }
 }
 
-async fn until_it_passes(watch: &mut watch::Receiver<State>, silences: u64) {
-    let passes = watch.wait_for(|state| state.wire != Wire::BlackHole && state.silences == silences);
-    if passes.await.is_err() {
-        // The proxy is gone, and `carry` is about to end this connection.
-        pending::<()>().await;
+impl Connection {
+    fn wire(&self) -> Wire {
+        self.watch.borrow().wire
+    }
+
+    async fn until_it_passes(&mut self) {
+        let silences = self.silences;
+        let passes = self.watch.wait_for(|state| state.wire != Wire::BlackHole && state.silences == silences);
+        if passes.await.is_err() || self.is_held.load(Ordering::SeqCst) {
+            // The proxy is gone, and `carry` is about to end this connection; or it is held until it is cut.
+            pending::<()>().await;
+        }
+    }
+
+    /// Looks at a piece that is about to be carried, and holds the connection when it comes to the place of the tripwire.
+    fn sees(&self, scan: &mut Scan, piece: &[u8]) -> Option<Event> {
+        let mut armed = self.tripwire.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = armed.as_mut()?.sees(scan, piece)?;
+        self.is_held.store(true, Ordering::SeqCst);
+        Some(event)
     }
 }

@@ -86,6 +86,14 @@ impl Store {
         Ok(S3Outputs::connect(&self.address, namespace, self.credentials(), settings).await?)
     }
 
+    /// How many uploads were begun and neither completed nor aborted. Only a devstore tells.
+    pub fn unfinished_uploads(&self) -> usize {
+        match &self.runs_as {
+            RunsAs::Devstore(store) => store.unfinished_uploads(),
+            _ => panic!("only a devstore counts its uploads"),
+        }
+    }
+
     /// Where its requests can be made to fail. Only a devstore does that.
     pub fn faults(&self) -> &Faults {
         match &self.runs_as {

@@ -1,6 +1,5 @@
 //! The whole system in this process, on real Redis, RabbitMQ, PostgreSQL and S3: an API on a free port and workers.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -25,10 +24,11 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::exported::Exported;
 use super::random::OWN_BASE;
 use super::store::Store;
-use super::{amqp_url, errors, namespace, postgres_url, redis_url};
-use crate::oracle::{Reached, Resources, by_key, key_of, reached, type_of};
+use super::{amqp_url, namespace, postgres_url, redis_url};
+use crate::oracle::{Reached, Resources, by_key, reached};
 
 /// The base that clients are told; nothing listens there, so a URL that was not built from it would show.
 pub const PUBLIC_BASE: &str = "https://export.example.org/payer/fhir";
@@ -59,29 +59,6 @@ pub struct System {
 struct Source {
     loader: Loader,
     loaded: Resources,
-}
-
-/// A finished export: its manifest and what the files say.
-pub struct Exported {
-    /// The manifest.
-    pub manifest: Value,
-    /// All lines of all files.
-    pub reached: Reached,
-    /// How many lines the manifest says each type has.
-    pub counts: BTreeMap<String, u64>,
-    /// The `Type/id` of what the files of deletions delete.
-    pub deleted: BTreeSet<String>,
-    /// The resources in the blocks of files that are organized by patient, by patient.
-    pub blocks: BTreeMap<String, Vec<String>>,
-    /// What the error files say, each line.
-    pub issues: Vec<Value>,
-}
-
-impl Exported {
-    /// The `Type/id` of all resources in `output`.
-    pub fn keys(&self) -> Vec<&str> {
-        self.reached.lines.keys().map(String::as_str).collect()
-    }
 }
 
 /// Runs a story on a system with two workers, `devstore` and these resources, and takes the system down afterwards,
@@ -137,7 +114,7 @@ pub async fn on_store<F>(
 /// Removes the namespace from Redis, RabbitMQ and PostgreSQL.
 pub async fn clean(namespace: &str) -> anyhow::Result<()> {
     for lane in Lane::ALL {
-        rabbit(namespace, lane)?.delete().await?;
+        rabbit(&amqp_url(), namespace, lane)?.delete().await?;
     }
     let mut redis = redis::Client::open(redis_url())?.get_multiplexed_async_connection().await?;
     let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{namespace}:*")).query_async(&mut redis).await?;
@@ -152,10 +129,11 @@ pub async fn clean(namespace: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rabbit(namespace: &str, lane: Lane) -> anyhow::Result<RabbitQueue> {
+/// The queue of a lane on a broker.
+pub fn rabbit(url: &str, namespace: &str, lane: Lane) -> anyhow::Result<RabbitQueue> {
     let patience = Duration::from_secs(30);
     let settings = RabbitSettings {
-        url: amqp_url(),
+        url: url.to_owned(),
         namespace: namespace.to_owned(),
         lane,
         confirm_timeout: patience,
@@ -167,7 +145,11 @@ fn rabbit(namespace: &str, lane: Lane) -> anyhow::Result<RabbitQueue> {
 
 /// The URL of the tables of a namespace.
 pub fn source_url(namespace: &str) -> String {
-    let url = postgres_url();
+    tables_at(&postgres_url(), namespace)
+}
+
+/// The same on another server.
+pub fn tables_at(url: &str, namespace: &str) -> String {
     let mark = if url.contains('?') { '&' } else { '?' };
     format!("{url}{mark}schema={namespace}")
 }
@@ -367,21 +349,7 @@ impl System {
     pub async fn exported(&self, polling: &str) -> Exported {
         let response = self.ended(polling).await;
         assert_eq!(response.status(), StatusCode::OK);
-        let manifest: Value = response.json().await.expect("a manifest is JSON");
-        let mut exported = Exported {
-            reached: Reached::default(),
-            counts: BTreeMap::new(),
-            deleted: BTreeSet::new(),
-            blocks: BTreeMap::new(),
-            issues: Vec::new(),
-            manifest,
-        };
-        for array in ["output", "deleted", "error"] {
-            for item in exported.manifest[array].as_array().expect("the arrays are always there").clone() {
-                self.read(array, &item, &mut exported).await;
-            }
-        }
-        exported
+        Exported::read(response.json().await.expect("a manifest is JSON"), async |item| self.download(item).await).await
     }
 
     /// The answer to the download of a file that an item of a manifest names: through the gate when it leads there.
@@ -393,27 +361,6 @@ impl System {
             gate.headers()[LOCATION].to_str().expect("it is a URL").clone_into(&mut url);
         }
         self.client.get(url).send().await.expect("the store answers")
-    }
-
-    async fn read(&self, array: &str, item: &Value, exported: &mut Exported) {
-        let response = self.download(item).await;
-        assert_eq!(response.status(), StatusCode::OK, "a link works as it is");
-        assert_eq!(response.headers()[CONTENT_TYPE], "application/fhir+ndjson");
-        let text = response.text().await.expect("a file is text");
-        assert_eq!(Some(text.lines().count() as u64), item["count"].as_u64(), "count is the number of lines");
-        assert!(text.ends_with('\n') && !text.contains("\n\n"), "NDJSON has a line for each resource and no other");
-        match array {
-            "error" => return read_errors(&text, exported),
-            "deleted" => return read_deletions(&text, exported),
-            _ => {}
-        }
-        let Some(resource_type) = item["type"].as_str() else { return read_blocks(&text, exported) };
-        *exported.counts.entry(resource_type.to_owned()).or_default() += text.lines().count() as u64;
-        for line in text.lines() {
-            let key = key_of(line);
-            assert_eq!(type_of(&key), resource_type, "a file holds one type");
-            assert!(exported.reached.lines.insert(key.clone(), line.to_owned()).is_none(), "{key} stands twice");
-        }
     }
 
     /// All that was loaded and not unloaded.
@@ -434,43 +381,6 @@ impl System {
             }
         };
         assert!(timeout(PATIENCE, asking).await.is_ok(), "{what}");
-    }
-}
-
-fn read_errors(text: &str, exported: &mut Exported) {
-    for line in text.lines() {
-        errors::read(line, &mut exported.reached).expect("error lines can be read");
-        exported.issues.push(serde_json::from_str(line).expect("they are JSON"));
-    }
-}
-
-fn read_deletions(text: &str, exported: &mut Exported) {
-    for line in text.lines() {
-        let bundle: Value = serde_json::from_str(line).expect("a line is JSON");
-        assert_eq!((&bundle["resourceType"], &bundle["type"]), (&json!("Bundle"), &json!("transaction")));
-        for entry in bundle["entry"].as_array().expect("a transaction has entries") {
-            assert_eq!(entry["request"]["method"], "DELETE");
-            let url = entry["request"]["url"].as_str().expect("a request has a url").to_owned();
-            assert!(exported.deleted.insert(url), "a deletion is told once");
-        }
-    }
-}
-
-fn read_blocks(text: &str, exported: &mut Exported) {
-    let mut block = None;
-    for line in text.lines() {
-        let json: Value = serde_json::from_str(line).expect("a line is JSON");
-        if json["resourceType"] == "Parameters" {
-            let patient =
-                json["parameter"][0]["valueReference"]["reference"].as_str().expect("a header names its patient");
-            assert!(exported.blocks.insert(patient.to_owned(), Vec::new()).is_none(), "a patient has one block");
-            block = Some(patient.to_owned());
-            continue;
-        }
-        let key = key_of(line);
-        let patient = block.as_ref().expect("a file of blocks begins with a header");
-        exported.blocks.entry(patient.clone()).or_default().push(key.clone());
-        assert!(exported.reached.lines.insert(key.clone(), line.to_owned()).is_none(), "{key} stands twice");
     }
 }
 

@@ -1,0 +1,306 @@
+//! The system as an operator runs it: an API and workers as processes, each behind wires of its own to Redis, RabbitMQ,
+//! PostgreSQL and S3, so that anything can happen to any one of them. Somebody else looks at the servers without a wire.
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use reqwest::header::{ACCEPT, CONTENT_LOCATION};
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::Value;
+use shared::clock::{Clock, SystemClock};
+use shared::export::{JobId, Lane};
+use shared::fhir::{OwnBases, Resource};
+use shared::platform::{self, Platform};
+use shared::queue::Depth;
+use shared::settings::{Access, Settings};
+use shared::source::postgres::Loader;
+use tokio::time::{sleep, timeout};
+
+use super::exported::Exported;
+use super::member::Member;
+use super::random::{OWN_BASE, list};
+use super::store::Store;
+use super::system::{PATIENCE, PREFER, clean, tables_at};
+use super::{amqp_url, namespace, postgres_url, redis_url};
+use crate::oracle::{Reached, by_key, reached};
+
+/// What a site is made of; `Site::of` with nothing changed is two workers on the servers that all tests share.
+pub struct Blueprint {
+    /// The list `Group/g` and all else that the source has.
+    pub lines: Vec<String>,
+    /// Settings of both programs beside those that every site has.
+    pub settings: Vec<(&'static str, String)>,
+    /// Where Redis is.
+    pub redis: String,
+    /// Where RabbitMQ is.
+    pub amqp: String,
+    /// Where PostgreSQL is.
+    pub postgres: String,
+}
+
+impl Default for Blueprint {
+    fn default() -> Self {
+        Self { lines: list(LIST), settings: Vec::new(), redis: redis_url(), amqp: amqp_url(), postgres: postgres_url() }
+    }
+}
+
+/// The seed of the list, one with some of everything: missing targets, references to nowhere, roles, claims.
+const LIST: u64 = 4;
+
+/// A system that runs. Made by [`with`], which also takes it down.
+pub struct Site {
+    /// What keys, queues, tables and objects begin with.
+    pub namespace: String,
+    /// The object store.
+    pub store: Store,
+    /// The API.
+    pub api: Member,
+    /// The workers.
+    pub workers: Vec<Member>,
+    /// The ports, as somebody sees them whom no fault concerns.
+    pub observer: Platform,
+    redis: String,
+    expected: Reached,
+    client: Client,
+}
+
+/// Runs a story on a site of two workers, exports once with nothing in the way, and takes the site down afterwards, whatever
+/// became of the story. At the end no message is left, on the way to a worker or in its hands.
+pub async fn with(blueprint: Blueprint, story: impl AsyncFnOnce(&mut Site)) {
+    let namespace = namespace();
+    let told = AssertUnwindSafe(async {
+        let mut site = Box::pin(Site::start(&namespace, blueprint)).await.expect("the servers are there (tests/run)");
+        let told = AssertUnwindSafe(Box::pin(async {
+            site.exports("nothing is in the way", async |_| {}).await;
+            story(&mut site).await;
+            site.close().await;
+        }));
+        told.catch_unwind().await
+    });
+    let told = told.catch_unwind().await;
+    clean(&namespace).await.expect("the servers that were there a moment ago still are");
+    if let Err(panic) | Ok(Err(panic)) = told {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+impl Site {
+    async fn start(namespace: &str, blueprint: Blueprint) -> anyhow::Result<Self> {
+        let Blueprint { lines, settings, redis, amqp, postgres } = blueprint;
+        let store = Store::devstore().await?;
+        let source_url = tables_at(&postgres, namespace);
+        let mut loader = Loader::connect(&source_url, OwnBases::new([OWN_BASE])).await?;
+        let resources: Vec<Resource> =
+            lines.iter().map(|line| Resource::read(&line.clone().into()).expect("they are resources")).collect();
+        for some in resources.chunks(500) {
+            loader.load(some).await?;
+        }
+        let observer = Settings {
+            jobs_url: redis.clone(),
+            queue_url: amqp,
+            source_url,
+            outputs_url: outputs_url(&store, None),
+            namespace: namespace.to_owned(),
+            access: Some(Access::OpenToEverybody),
+            call_seconds: 60,
+            ..Settings::default()
+        };
+        let variables = variables(&observer, &store, settings);
+        let (api, worker, other) = tokio::join!(
+            Member::start("api-service", &variables),
+            Member::start("export-worker", &variables),
+            Member::start("export-worker", &variables)
+        );
+        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self {
+            namespace: namespace.to_owned(),
+            observer: platform::connect(&observer, Some((&store.access_key, &store.secret_key))).await?,
+            store,
+            api,
+            workers: vec![worker, other],
+            redis,
+            expected: reached(&by_key(lines), "g", &[OWN_BASE]),
+            client,
+        })
+    }
+
+    /// Kicks an export off, lets something happen, and sees to it that the job comes to the end that it would have come to
+    /// anyway.
+    pub async fn exports(&mut self, what: &str, fault: impl AsyncFnOnce(&mut Self)) {
+        let job = self.kick_off().await;
+        fault(self).await;
+        self.proves(what, &job).await;
+    }
+
+    /// Asks for an export as often as it takes to get an answer, and answers its polling location.
+    pub async fn kick_off(&self) -> String {
+        let asking = async {
+            loop {
+                if let Ok(response) = self.ask_for_export().send().await
+                    && response.status() == StatusCode::ACCEPTED
+                {
+                    let location = response.headers()[CONTENT_LOCATION].to_str().expect("it is a URL").to_owned();
+                    return location;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.expect("a kick-off is taken at last")
+    }
+
+    /// The request for an export.
+    pub fn ask_for_export(&self) -> RequestBuilder {
+        let request = self.client.get(format!("{}/Group/g/$export", self.base()));
+        request.header(PREFER, "respond-async").header(ACCEPT, "application/fhir+json")
+    }
+
+    /// The base of the API, past its front door.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}/fhir", self.api.port)
+    }
+
+    /// Waits for the end of a job: it is complete, its files are those of an export with nothing in the way, and nothing is
+    /// left of the work at it.
+    pub async fn proves(&self, what: &str, polling: &str) {
+        let manifest = self.manifest(what, polling).await;
+        let download = async |item: &Value| {
+            let url = item["url"].as_str().expect("an item has a url");
+            self.client.get(url).send().await.expect("the store answers")
+        };
+        let exported = Exported::read(manifest, download).await;
+        assert!(
+            exported.reached == self.expected,
+            "{what}: the files are others than those of an undisturbed export: {:#?}\ninstead of {:#?}",
+            exported.reached,
+            self.expected
+        );
+        let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
+        self.no_trace_is_left(what, job).await;
+    }
+
+    /// Polls until the job is complete. A client goes on when a poll is not answered, or by "try again".
+    async fn manifest(&self, what: &str, polling: &str) -> Value {
+        let polls = async {
+            loop {
+                match self.client.get(polling).send().await {
+                    Ok(response) if response.status() == StatusCode::OK => {
+                        return response.json().await.expect("a manifest is JSON");
+                    }
+                    Ok(response) => {
+                        let status = response.status();
+                        let is_passing = [StatusCode::ACCEPTED, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
+                        assert!(is_passing, "{what}: {status}: {}", response.text().await.unwrap_or_default());
+                    }
+                    Err(_) => {}
+                }
+                sleep(Duration::from_millis(30)).await;
+            }
+        };
+        timeout(PATIENCE, polls).await.unwrap_or_else(|_| panic!("{what}: the job does not come to its end"))
+    }
+
+    /// No object that no manifest names, no upload, no due entry, no message.
+    async fn no_trace_is_left(&self, what: &str, job: JobId) {
+        let Platform { jobs, lanes, outputs, .. } = &self.observer;
+        let written = jobs.written(job).await.expect("Redis answers");
+        let named: BTreeSet<_> =
+            written.into_iter().flat_map(|written| written.outputs).map(|output| output.key).collect();
+        let (mut objects, mut uploads, mut depths, mut overdue) = (BTreeSet::new(), 0, [Depth::default(); 2], 0);
+        let looking = async {
+            loop {
+                objects = outputs.list(job).await.expect("the store answers").into_iter().collect();
+                uploads = self.store.unfinished_uploads();
+                for (depth, lane) in depths.iter_mut().zip(Lane::ALL) {
+                    *depth = lanes.of(lane).depth().await.expect("RabbitMQ answers");
+                }
+                overdue = jobs.backlog(SystemClock.now()).await.expect("Redis answers").overdue;
+                if objects == named && uploads == 0 && depths == [Depth::default(); 2] && overdue == 0 {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(
+            timeout(PATIENCE, looking).await.is_ok(),
+            "{what}: left are {} objects for {} that are named, {uploads} uploads, {depths:?} messages, {overdue} jobs due",
+            objects.len(),
+            named.len()
+        );
+        assert_eq!(self.due_entries().await, Vec::<String>::new(), "{what}");
+    }
+
+    /// The jobs that have a record.
+    pub async fn jobs(&self) -> BTreeSet<JobId> {
+        let tag = |key: String| key.split(['{', '}']).nth(1).and_then(|id| id.parse().ok()).expect("it has the id");
+        self.keys("job").await.into_iter().map(tag).collect()
+    }
+
+    /// The lists of due tasks of all jobs.
+    async fn due_entries(&self) -> Vec<String> {
+        self.keys("due").await
+    }
+
+    /// The keys of this name of all jobs.
+    async fn keys(&self, name: &str) -> Vec<String> {
+        let client = redis::Client::open(self.redis.as_str()).expect("its URL was good a moment ago");
+        let mut redis = client.get_multiplexed_async_connection().await.expect("Redis answers");
+        let pattern = format!("{}:{{*}}:{name}", self.namespace);
+        redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.expect("Redis answers")
+    }
+
+    /// Ends all programs in good order. What was in the hands of a worker would be on a queue after that.
+    async fn close(&mut self) {
+        for member in self.workers.iter_mut().chain([&mut self.api]) {
+            member.heal();
+            assert!(member.terminate().await, "SIGTERM ends a program well");
+        }
+        for lane in Lane::ALL {
+            let depth = self.observer.lanes.of(lane).depth().await.expect("RabbitMQ answers");
+            assert_eq!(depth, Depth::default(), "messages were left on the {} lane", lane.name());
+        }
+    }
+}
+
+/// The settings that every site has: small slices and pages, and due times of a few seconds, so that a fault costs no more.
+fn variables(observer: &Settings, store: &Store, more: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+    let number = |number: u32| number.to_string();
+    let mut variables = vec![
+        ("ATR_JOBS_URL", observer.jobs_url.clone()),
+        ("ATR_QUEUE_URL", observer.queue_url.clone()),
+        ("ATR_SOURCE_URL", observer.source_url.clone()),
+        ("ATR_OUTPUTS_URL", observer.outputs_url.clone()),
+        ("ATR_NAMESPACE", observer.namespace.clone()),
+        ("ATR_OWN_URLS", OWN_BASE.to_owned()),
+        ("ATR_ACCESS", "open-to-everybody".to_owned()),
+        ("ATR_AUDIT", "none".to_owned()),
+        ("ATR_LOG", "error".to_owned()),
+        ("ATR_POLLS_PER_MINUTE", number(1_000_000)),
+        ("ATR_POLL_BURST", number(1_000_000)),
+        ("ATR_JOBS_PER_CLIENT", number(1_000)),
+        ("ATR_SLICE_IDS", number(3)),
+        ("ATR_PAGE_IDS", number(2)),
+        ("ATR_FILE_BYTES", number(300)),
+        ("ATR_WINDOW", number(4)),
+        ("ATR_UNPUBLISHED_DUE_SECONDS", number(2)),
+        ("ATR_PUBLISHED_DUE_SECONDS", number(4)),
+        ("ATR_WORKING_DUE_SECONDS", number(4)),
+        ("ATR_JANITOR_SECONDS", number(1)),
+        ("ATR_CALL_SECONDS", number(4)),
+        ("ATR_UPLOAD_SECONDS", number(4)),
+        // A machine that is busy with other tests may make a worker look dead when it is not.
+        ("ATR_TASK_ATTEMPTS", number(50)),
+        ("AWS_ACCESS_KEY_ID", store.access_key.clone()),
+        ("AWS_SECRET_ACCESS_KEY", store.secret_key.clone()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+    ];
+    variables.extend(more);
+    variables
+}
+
+/// The address of the objects, at another endpoint if one is given.
+pub fn outputs_url(store: &Store, endpoint: Option<&str>) -> String {
+    let endpoint = endpoint.or(store.address.endpoint.as_deref()).expect("a store of a test has an endpoint");
+    format!("s3://{}/files?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket)
+}
