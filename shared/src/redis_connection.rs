@@ -4,11 +4,12 @@
 mod faults;
 
 use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, ScriptInvocation};
+use redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult, ScriptInvocation};
 
 use self::faults::fault;
 use crate::fault::{Fault, FaultKind};
@@ -32,8 +33,18 @@ impl Default for RedisSettings {
 /// A connection to Redis 6.2 or later, and the namespace that every key begins with.
 #[derive(Clone)]
 pub struct RedisConnection {
-    manager: ConnectionManager,
+    client: Client,
+    config: ConnectionManagerConfig,
+    current: Arc<Mutex<Current>>,
     namespace: String,
+}
+
+/// The connection that is in use; the manager makes a new one by itself when it notices that this one is lost.
+#[derive(Clone)]
+struct Current {
+    manager: ConnectionManager,
+    /// How many there were before.
+    number: u64,
 }
 
 impl RedisConnection {
@@ -56,8 +67,10 @@ impl RedisConnection {
             .set_response_timeout(Some(settings.command_timeout))
             .set_connection_timeout(Some(settings.connect_timeout))
             .set_number_of_retries(1);
-        let manager = ConnectionManager::new_with_config(client, config).await.map_err(|error| fault(doing, &error))?;
-        Ok(Self { manager, namespace: namespace.to_owned() })
+        let connecting = ConnectionManager::new_with_config(client.clone(), config.clone());
+        let manager = connecting.await.map_err(|error| fault(doing, &error))?;
+        let current = Arc::new(Mutex::new(Current { manager, number: 0 }));
+        Ok(Self { client, config, current, namespace: namespace.to_owned() })
     }
 
     /// The namespace.
@@ -71,8 +84,9 @@ impl RedisConnection {
     where
         T: FromRedisValue,
     {
-        let mut manager = self.manager.clone();
-        script.invoke_async(&mut manager).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+        self.on_connection(async |manager| script.invoke_async(manager).await)
+            .await
+            .map_err(|error| fault(format!("failed to {doing} {what}"), &error))
     }
 
     /// Sends commands to `doing` something to `what`, all in one go.
@@ -80,8 +94,33 @@ impl RedisConnection {
     where
         T: FromRedisValue,
     {
-        let mut manager = self.manager.clone();
-        commands.query_async(&mut manager).await.map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+        self.on_connection(async |manager| commands.query_async(manager).await)
+            .await
+            .map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+    }
+
+    /// Asks on the connection that is in use, and leaves it when there is no answer in time: it may have fallen silent for
+    /// ever while the kernel at the other end, or something on the way, goes on to say that all is well.
+    async fn on_connection<T>(
+        &self,
+        ask: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let Current { mut manager, number } = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = ask(&mut manager).await;
+        if answer.as_ref().is_err_and(RedisError::is_timeout) {
+            self.replace(number)?;
+        }
+        answer
+    }
+
+    /// Puts a new connection in the place of the one with this number; of all who ask for it, the first does it.
+    fn replace(&self, number: u64) -> RedisResult<()> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.number == number {
+            let manager = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())?;
+            *current = Current { manager, number: number + 1 };
+        }
+        Ok(())
     }
 }
 

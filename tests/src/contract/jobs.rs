@@ -948,6 +948,7 @@ async fn jobs_recorded_while_janitors_look_are_not_lost() {
 
 mod live;
 mod model;
+mod wire;
 mod written;
 
 // What the tests say
