@@ -132,6 +132,8 @@ impl PostgresSource {
         }
         // The answer may still come: whoever used the connection next would wait behind it.
         drop(Object::take(client));
+        // What has fallen silent on one wire has as a rule on all: to find that out for each in turn would take as long each time.
+        self.pool.retain(|_, _| false);
         Err(Fault::new(FaultKind::Unavailable, doing).because("PostgreSQL did not answer in time"))
     }
 }
