@@ -1,31 +1,10 @@
 //! A program is killed at a step of its work that has a name: just before a request of it arrives, or just after that, so
 //! that it never learns what came of it.
 
-use redis::Script;
-
+use super::named::{Step, method, request, script};
 use crate::harness::member::{Member, Server, arm, arrival};
 use crate::harness::site::{Blueprint, Site, with};
 use crate::harness::tripwire::{Place, Side};
-
-/// A step: its name, and what is sent there.
-type Step = (&'static str, Side, Vec<u8>);
-
-/// A script of the job store, as Redis is asked for it.
-macro_rules! script {
-    ($name:literal) => {{
-        let script = Script::new(include_str!(concat!("../../../shared/src/jobs/redis/", $name, ".lua")));
-        ($name, Side::Client, script.get_hash().as_bytes().to_vec())
-    }};
-}
-
-/// A method of AMQP, by its class and number (AMQP 0-9-1 §1.8).
-fn method(name: &'static str, side: Side, class: u8, number: u8) -> Step {
-    (name, side, vec![0, class, 0, number])
-}
-
-fn request(name: &'static str, text: &str) -> Step {
-    (name, Side::Client, text.as_bytes().to_vec())
-}
 
 /// Kills the worker that first comes to each step, and starts it again.
 async fn kills_a_worker_at(site: &mut Site, server: Server, steps: &[Step]) {
@@ -45,14 +24,18 @@ async fn kills_a_worker_at(site: &mut Site, server: Server, steps: &[Step]) {
 
 #[tokio::test]
 async fn a_worker_that_dies_as_it_asks_the_job_store_costs_nothing() {
-    let steps = [script!("start"), script!("plan"), script!("published"), script!("claim"), script!("complete")];
+    let steps = [script("start"), script("plan"), script("published"), script("claim"), script("complete")];
     with(Blueprint::default(), async |site| kills_a_worker_at(site, Server::Jobs, &steps).await).await;
 }
 
 #[tokio::test]
 async fn a_worker_that_dies_as_it_keeps_house_costs_nothing() {
-    let steps = [script!("swept"), request("the index is looked at", "ZRANGE")];
-    with(Blueprint::default(), async |site| kills_a_worker_at(site, Server::Jobs, &steps).await).await;
+    let steps = [script("take"), script("look"), script("swept")];
+    with(Blueprint::default(), async |site| {
+        kills_a_worker_at(site, Server::Jobs, &steps).await;
+        kills_a_worker_at(site, Server::Outputs, &[request("the objects of a job are listed", "list-type=2")]).await;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -101,10 +84,10 @@ async fn a_worker_that_dies_as_it_reads_the_source_costs_nothing() {
 async fn an_api_that_dies_at_a_kick_off_leaves_a_job_that_runs_or_none() {
     with(Blueprint::default(), async |site| {
         let steps = [
-            (Server::Jobs, script!("create")),
+            (Server::Jobs, script("create")),
             (Server::Queue, method("publish", Side::Client, 60, 40)),
             (Server::Queue, method("confirm", Side::Server, 60, 80)),
-            (Server::Jobs, script!("published")),
+            (Server::Jobs, script("published")),
         ];
         for (server, (name, side, pattern)) in steps {
             for arrives in [false, true] {
@@ -135,7 +118,7 @@ async fn an_api_that_dies_at_a_kick_off_leaves_a_job_that_runs_or_none() {
 #[tokio::test]
 async fn when_all_workers_die_the_next_ones_go_on() {
     with(Blueprint::default(), async |site| {
-        for (name, side, pattern) in [script!("claim"), script!("complete")] {
+        for (name, side, pattern) in [script("claim"), script("complete")] {
             let what = format!("all workers die at '{name}'");
             let place = Place { side, pattern, count: 2, arrives: true };
             let armed = arm(&site.workers, Server::Jobs, &place);

@@ -1,7 +1,5 @@
 //! A program of a site: a process, the wires between it and the servers, and what can be done to either.
 
-use std::time::Duration;
-
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use url::Url;
@@ -111,21 +109,20 @@ impl Member {
         }
     }
 
-    /// The sum of a metric over its labels, among those lines that hold `part`.
-    pub async fn metric(&self, name: &str, part: &str) -> f64 {
-        let service = self.service.as_ref().expect("only a program that runs is asked");
-        let text = reqwest::get(format!("http://127.0.0.1:{}/metrics", service.admin_port)).await;
-        let text = text.expect("it serves metrics").text().await.expect("metrics are text");
-        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(part));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    /// Waits until the process ends that was told to; answers whether it ended well.
+    pub async fn ends(&mut self) -> bool {
+        let mut service = self.service.take().expect("only a program that runs can end");
+        let ended = timeout(PATIENCE, service.process.wait()).await.expect("a program that is told to stop stops");
+        ended.expect("it was started here").success()
     }
-}
 
-/// Waits until one of several programs comes to a place on its wire to a server, and answers which one it was. Panics when
-/// none does, because then nothing was tried.
-pub async fn first_to_come(members: &[Member], server: Server, place: &Place, what: &str) -> usize {
-    let armed = arm(members, server, place);
-    arrival(members, server, armed, what).await
+    /// Waits until the process answers again, after it stood still.
+    pub async fn is_awake(&self) {
+        let service = self.service.as_ref().expect("only a program that runs can be awake");
+        let live = format!("http://127.0.0.1:{}/health/live", service.admin_port);
+        let answer = timeout(PATIENCE, reqwest::get(live)).await.expect("a program that goes on answers");
+        answer.expect("it listens");
+    }
 }
 
 /// Arms the wires of several programs.
@@ -163,6 +160,3 @@ async fn wire(server: Server, url: &str) -> (Proxy, String) {
         .extend_pairs(pairs.iter().map(|(name, value)| (name, if name == "endpoint" { &local } else { value })));
     (proxy, address.into())
 }
-
-/// How long a wire is slow, in the faults that only make it slow.
-pub const SLOW: Duration = Duration::from_millis(50);

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ struct State {
     cuts: u64,
     /// How often they have been silenced; one that is older than the last time carries nothing more.
     silences: u64,
+    /// How often those that were held at a place have been let go.
+    releases: u64,
 }
 
 /// A proxy on a port of its own, until it is dropped.
@@ -59,7 +61,7 @@ impl Proxy {
         let server = format!("{}:{port}", url.host_str().expect("a URL with a host"));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (state, watch) = watch::channel(State { wire, cuts: 0, silences: 0 });
+        let (state, watch) = watch::channel(State { wire, cuts: 0, silences: 0, releases: 0 });
         let tripwire = Tripwire::default();
         let listener = tokio::spawn(listen(listener, server, watch, Arc::clone(&tripwire)));
         Self { address, state, tripwire, listener }
@@ -82,7 +84,7 @@ impl Proxy {
     }
 
     /// Waits until what goes over the wire comes to this place. The connection that came there carries nothing more from
-    /// then on, until it is cut; the others go on.
+    /// then on, until it is released or cut; the others go on.
     pub fn arm(&self, place: Place) -> oneshot::Receiver<()> {
         let (armed, tripped) = Armed::new(place);
         *self.tripwire.lock().unwrap_or_else(PoisonError::into_inner) = Some(armed);
@@ -95,6 +97,12 @@ impl Proxy {
         if armed.is_some_and(|armed| armed.has_tripped()) {
             self.cut();
         }
+    }
+
+    /// Lets the connection go that is held at a place: what was kept arrives now.
+    pub fn release(&self) {
+        self.tripwire.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.state.send_modify(|state| state.releases += 1);
     }
 
     /// Ends the connections that are there, at once and on both sides. New ones go as before.
@@ -133,7 +141,7 @@ async fn listen(listener: TcpListener, server: String, watch: watch::Receiver<St
             silences: watch.borrow().silences,
             watch: watch.clone(),
             tripwire: Arc::clone(&tripwire),
-            is_held: Arc::default(),
+            held_until: Arc::default(),
         };
         tokio::spawn(carry(client, server.clone(), wire));
     }
@@ -146,8 +154,8 @@ struct Connection {
     silences: u64,
     watch: watch::Receiver<State>,
     tripwire: Tripwire,
-    /// Whether it came to the place of the tripwire.
-    is_held: Arc<AtomicBool>,
+    /// The number of the release that it waits for since it came to the place of the tripwire; before, 0.
+    held_until: Arc<AtomicU64>,
 }
 
 /// Carries one connection until one side ends it or it is cut. An error ends it, too: that is all a wire can say.
@@ -192,11 +200,11 @@ async fn pump(
         }
         let event = connection.sees(&mut scan, piece);
         if event == Some(Event::Keep) {
-            pending::<()>().await;
+            connection.until_it_passes().await;
         }
         to.write_all(piece).await?;
         if event == Some(Event::LastPiece) {
-            pending::<()>().await;
+            connection.until_it_passes().await;
         }
     }
 }
@@ -208,9 +216,13 @@ impl Connection {
 
     async fn until_it_passes(&mut self) {
         let silences = self.silences;
-        let passes = self.watch.wait_for(|state| state.wire != Wire::BlackHole && state.silences == silences);
-        if passes.await.is_err() || self.is_held.load(Ordering::SeqCst) {
-            // The proxy is gone, and `carry` is about to end this connection; or it is held until it is cut.
+        let passes = self.watch.wait_for(|state| {
+            state.wire != Wire::BlackHole
+                && state.silences == silences
+                && state.releases >= self.held_until.load(Ordering::SeqCst)
+        });
+        if passes.await.is_err() {
+            // The proxy is gone, and `carry` is about to end this connection.
             pending::<()>().await;
         }
     }
@@ -219,7 +231,7 @@ impl Connection {
     fn sees(&self, scan: &mut Scan, piece: &[u8]) -> Option<Event> {
         let mut armed = self.tripwire.lock().unwrap_or_else(PoisonError::into_inner);
         let event = armed.as_mut()?.sees(scan, piece)?;
-        self.is_held.store(true, Ordering::SeqCst);
+        self.held_until.store(self.watch.borrow().releases + 1, Ordering::SeqCst);
         Some(event)
     }
 }

@@ -10,7 +10,8 @@ use reqwest::header::{ACCEPT, CONTENT_LOCATION};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use shared::clock::{Clock, SystemClock};
-use shared::export::{JobId, Lane};
+use shared::export::{JobId, Lane, OutputKey};
+use shared::fault::{Fault, FaultKind};
 use shared::fhir::{OwnBases, Resource};
 use shared::platform::{self, Platform};
 use shared::queue::Depth;
@@ -113,7 +114,13 @@ impl Site {
             Member::start("export-worker", &variables),
             Member::start("export-worker", &variables)
         );
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        // A client that keeps no connection has none that a fault could have silenced.
+        let client = Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
         Ok(Self {
             namespace: namespace.to_owned(),
             observer: platform::connect(&observer, Some((&store.access_key, &store.secret_key))).await?,
@@ -180,6 +187,19 @@ impl Site {
         self.no_trace_is_left(what, job).await;
     }
 
+    /// Ends all faults: the wires carry everything, the store does what it is asked.
+    pub fn heals(&self) {
+        self.store.faults().clear();
+        for member in self.workers.iter().chain([&self.api]) {
+            member.heal();
+        }
+    }
+
+    /// Waits until a job is complete.
+    pub async fn is_complete(&self, what: &str, polling: &str) {
+        self.manifest(what, polling).await;
+    }
+
     /// Polls until the job is complete. A client goes on when a poll is not answered, or by "try again".
     async fn manifest(&self, what: &str, polling: &str) -> Value {
         let polls = async {
@@ -201,34 +221,35 @@ impl Site {
         timeout(PATIENCE, polls).await.unwrap_or_else(|_| panic!("{what}: the job does not come to its end"))
     }
 
-    /// No object that no manifest names, no upload, no due entry, no message.
+    /// No object that no manifest names, no upload, no due entry, no message. The observer needs the servers, too, and asks
+    /// again when they do not answer.
     async fn no_trace_is_left(&self, what: &str, job: JobId) {
-        let Platform { jobs, lanes, outputs, .. } = &self.observer;
-        let written = jobs.written(job).await.expect("Redis answers");
-        let named: BTreeSet<_> =
-            written.into_iter().flat_map(|written| written.outputs).map(|output| output.key).collect();
-        let (mut objects, mut uploads, mut depths, mut overdue) = (BTreeSet::new(), 0, [Depth::default(); 2], 0);
+        let mut left = Err(Fault::new(FaultKind::Unavailable, "nobody has looked yet"));
         let looking = async {
-            loop {
-                objects = outputs.list(job).await.expect("the store answers").into_iter().collect();
-                uploads = self.store.unfinished_uploads();
-                for (depth, lane) in depths.iter_mut().zip(Lane::ALL) {
-                    *depth = lanes.of(lane).depth().await.expect("RabbitMQ answers");
-                }
-                overdue = jobs.backlog(SystemClock.now()).await.expect("Redis answers").overdue;
-                if objects == named && uploads == 0 && depths == [Depth::default(); 2] && overdue == 0 {
-                    return;
-                }
+            while !left.as_ref().is_ok_and(Traces::is_none) {
                 sleep(Duration::from_millis(50)).await;
+                left = self.traces(job).await;
             }
         };
-        assert!(
-            timeout(PATIENCE, looking).await.is_ok(),
-            "{what}: left are {} objects for {} that are named, {uploads} uploads, {depths:?} messages, {overdue} jobs due",
-            objects.len(),
-            named.len()
-        );
+        let is_clean = timeout(PATIENCE, looking).await.is_ok();
+        assert!(is_clean, "{what}: of job {job} is left: {left:?}");
         assert_eq!(self.due_entries().await, Vec::<String>::new(), "{what}");
+    }
+
+    async fn traces(&self, job: JobId) -> Result<Traces, Fault> {
+        let Platform { jobs, lanes, outputs, .. } = &self.observer;
+        let named: BTreeSet<_> =
+            jobs.written(job).await?.into_iter().flat_map(|written| written.outputs).map(|output| output.key).collect();
+        let mut messages = [Depth::default(); 2];
+        for (depth, lane) in messages.iter_mut().zip(Lane::ALL) {
+            *depth = lanes.of(lane).depth().await?;
+        }
+        Ok(Traces {
+            objects: outputs.list(job).await?.into_iter().filter(|key| !named.contains(key)).collect(),
+            uploads: self.store.unfinished_uploads(),
+            messages,
+            overdue: jobs.backlog(SystemClock.now()).await?.overdue,
+        })
     }
 
     /// The jobs that have a record.
@@ -260,6 +281,24 @@ impl Site {
             let depth = self.observer.lanes.of(lane).depth().await.expect("RabbitMQ answers");
             assert_eq!(depth, Depth::default(), "messages were left on the {} lane", lane.name());
         }
+    }
+}
+
+/// What work leaves behind that nobody needs any more.
+#[derive(Debug)]
+struct Traces {
+    /// Objects that no manifest names.
+    objects: Vec<OutputKey>,
+    /// Uploads that were neither completed nor aborted.
+    uploads: usize,
+    messages: [Depth; 2],
+    /// Jobs that somebody should have looked at.
+    overdue: u64,
+}
+
+impl Traces {
+    fn is_none(&self) -> bool {
+        self.objects.is_empty() && self.uploads == 0 && self.messages == [Depth::default(); 2] && self.overdue == 0
     }
 }
 
