@@ -11,4 +11,5 @@ mod restarts;
 mod steps;
 mod stops;
 mod store;
+mod upgrade;
 mod wires;

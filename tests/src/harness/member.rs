@@ -93,6 +93,13 @@ impl Member {
         self.service = Some(start_at(&self.program, &self.variables, self.port).await);
     }
 
+    /// Ends the process in good order and starts another program in its place.
+    pub async fn becomes(&mut self, program: &str) {
+        assert!(self.terminate().await, "SIGTERM ends a program well");
+        program.clone_into(&mut self.program);
+        self.start_again().await;
+    }
+
     /// Ends the process with SIGTERM and answers whether it ended well.
     pub async fn terminate(&mut self) -> bool {
         match self.service.take() {
@@ -114,6 +121,15 @@ impl Member {
         let mut service = self.service.take().expect("only a program that runs can end");
         let ended = timeout(PATIENCE, service.process.wait()).await.expect("a program that is told to stop stops");
         ended.expect("it was started here").success()
+    }
+
+    /// The sum of a metric over those of its lines that hold `part`.
+    pub async fn metric(&self, name: &str, part: &str) -> f64 {
+        let service = self.service.as_ref().expect("only a program that runs is asked");
+        let text = reqwest::get(format!("http://127.0.0.1:{}/metrics", service.admin_port)).await;
+        let text = text.expect("it serves metrics").text().await.expect("metrics are text");
+        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(part));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// Waits until the process answers again, after it stood still.

@@ -14,6 +14,7 @@ use super::system::{PATIENCE, source_url};
 use super::{amqp_url, redis_url};
 
 /// A program of the workspace: `api-service`, `export-worker`, `atr` or `devstore`, with no `ATR_*` variable from outside.
+/// One with a path is that program.
 pub fn program(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
@@ -31,6 +32,12 @@ pub fn program(name: &str) -> Command {
     }
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// A service of the last version, which `tests/run` builds, by its path.
+pub fn last_version(name: &str) -> String {
+    let folder = std::env::var("TEST_LAST_VERSION").expect("tests/run builds the last version");
+    format!("{folder}/{name}")
 }
 
 /// A port of 127.0.0.1 on which nobody listened a moment ago.

@@ -1,0 +1,74 @@
+//! A system is upgraded while it works, and back again: programs of the last version and of this one share the servers.
+
+use crate::harness::member::{Server, arm, arrival};
+use crate::harness::programs::last_version;
+use crate::harness::site::{Blueprint, Site, with};
+use crate::harness::tripwire::Place;
+
+use super::named::script;
+
+const API: &str = "api-service";
+const WORKER: &str = "export-worker";
+
+/// Which version a program is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Last,
+    This,
+}
+
+impl Version {
+    fn program(self, name: &str) -> String {
+        match self {
+            Self::Last => last_version(name),
+            Self::This => name.to_owned(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn workers_of_both_versions_share_the_work_of_jobs_of_both() {
+    with(Blueprint::default(), async |site| {
+        site.workers[0].becomes(&Version::Last.program(WORKER)).await;
+        for api in [Version::This, Version::Last] {
+            site.api.becomes(&api.program(API)).await;
+            for nth in 0..5 {
+                site.exports(&format!("the API is of {api:?} version, export {nth}"), async |_| {}).await;
+            }
+            for (worker, version) in site.workers.iter().zip([Version::Last, Version::This]) {
+                let completed = worker.metric("atr_task_attempts_total", "completed").await;
+                assert!(completed > 0.0, "the worker of {version:?} version has done some of the work");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_one_version_has_begun_the_other_one_ends() {
+    with(Blueprint::default(), async |site| {
+        for (before, after) in [(Version::Last, Version::This), (Version::This, Version::Last)] {
+            for (name, side, pattern) in [script("start"), script("claim"), script("complete")] {
+                let what =
+                    format!("the workers of {before:?} version die at '{name}', those of {after:?} version go on");
+                everything_becomes(site, before).await;
+                let armed = arm(&site.workers, Server::Jobs, &Place { side, pattern, count: 2, arrives: true });
+                let job = site.kick_off().await;
+                arrival(&site.workers, Server::Jobs, armed, &what).await;
+                for worker in &mut site.workers {
+                    worker.kill().await;
+                }
+                everything_becomes(site, after).await;
+                site.proves(&what, &job).await;
+            }
+        }
+    })
+    .await;
+}
+
+async fn everything_becomes(site: &mut Site, version: Version) {
+    for worker in &mut site.workers {
+        worker.becomes(&version.program(WORKER)).await;
+    }
+    site.api.becomes(&version.program(API)).await;
+}
