@@ -19,6 +19,7 @@ use shared::jobs::Digest;
 use shared::source::Stored;
 
 use crate::blocks::in_blocks;
+use crate::deleted;
 use crate::frame::{Frame, TaskError};
 use crate::listed::account_for;
 use crate::parts::Parts;
@@ -203,6 +204,10 @@ impl<'a> Closure<'a> {
             let in_blocks = self.written_in_blocks(&found).await?;
             let found: HashMap<&ResourceKey, &Stored> =
                 found.iter().map(|stored| (&stored.resource.key, stored)).collect();
+            let first = page.iter().filter(|wanted| wanted.claim != Claim::Second);
+            let gone: Vec<ResourceKey> =
+                first.map(|wanted| &wanted.key).filter(|key| !found.contains_key(key)).cloned().collect();
+            deleted::missing(frame, &gone, parts).await?;
             for wanted in page {
                 let stored = found.get(&wanted.key).copied();
                 if !in_blocks.contains(&wanted.key) {

@@ -5,6 +5,9 @@
 //! compartment it was, at any time since `_since`. Practitioners, roles, organizations and locations say nothing about a
 //! person, and what once led to them may be gone too: every deleted one is told (decision 0011). A member who left the list
 //! was not deleted (standards §5.30).
+//!
+//! That leaves out what the list leads to without naming it or its patient: a subscriber who is no member, for one. When it
+//! is gone and something still refers to it, the task that finds it missing tells it.
 
 use std::collections::HashSet;
 
@@ -43,10 +46,7 @@ async fn walk(frame: &Frame<'_>, parts: &mut Parts<'_>) -> Result<(), TaskError>
         frame.check().await?;
         let page =
             worker.platform.source.deleted(&types, since, frame.as_of, last.as_ref(), worker.limits.page_ids).await?;
-        let told = told(frame, since, &page).await?;
-        for keys in told.chunks(ENTRIES) {
-            parts.line(OutputKind::Deleted, ResourceType::BUNDLE, bundle(keys).as_bytes()).await?;
-        }
+        tell(&told(frame, since, &page).await?, parts).await?;
         match page.into_iter().next_back() {
             Some(deleted) => last = Some(deleted),
             None => return Ok(()),
@@ -54,17 +54,44 @@ async fn walk(frame: &Frame<'_>, parts: &mut Parts<'_>) -> Result<(), TaskError>
     }
 }
 
-/// Those of a page that the client is told of.
+/// Tells, of the resources that this task has found missing, those that were deleted since `_since` and that no other task
+/// tells. Each must be given once in a job.
+pub async fn missing(frame: &Frame<'_>, missing: &[ResourceKey], parts: &mut Parts<'_>) -> Result<(), TaskError> {
+    let Some(since) = frame.request.selection.since else { return Ok(()) };
+    // Another list is not exported with this one.
+    let missing: Vec<ResourceKey> =
+        missing.iter().filter(|key| key.resource_type != ResourceType::GROUP).cloned().collect();
+    // At the other levels every deletion is told.
+    if missing.is_empty() || !matches!(frame.request.anchor, Anchor::Group(_)) {
+        return Ok(());
+    }
+    let gone = frame.worker.platform.source.deleted_among(since, frame.as_of, &missing).await?;
+    let told: HashSet<&ResourceKey> = told(frame, since, &gone).await?.into_iter().collect();
+    let elsewhere = |key: &ResourceKey| key.resource_type.is_attribution() && told.contains(key);
+    let mine: Vec<&ResourceKey> =
+        selected(frame, &gone).map(|deleted| &deleted.resource.key).filter(|key| !elsewhere(key)).collect();
+    tell(&mine, parts).await
+}
+
+async fn tell(keys: &[&ResourceKey], parts: &mut Parts<'_>) -> Result<(), TaskError> {
+    for keys in keys.chunks(ENTRIES) {
+        parts.line(OutputKind::Deleted, ResourceType::BUNDLE, bundle(keys).as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// Those of a page that the parameters of the export let through.
+fn selected<'a>(frame: &Frame<'_>, page: &'a [Deleted]) -> impl Iterator<Item = &'a Deleted> {
+    let (selection, own) = (&frame.request.selection, &frame.worker.own_bases);
+    page.iter().filter(|deleted| {
+        let stored = Stored { resource: deleted.resource.clone(), last_updated: deleted.at };
+        verdict(selection, own, &stored, false).is_ok()
+    })
+}
+
+/// Those of a page that the client is told of, whatever leads to them.
 async fn told<'a>(frame: &Frame<'_>, since: Instant, page: &'a [Deleted]) -> Result<Vec<&'a ResourceKey>, TaskError> {
-    let selection = &frame.request.selection;
-    let own = &frame.worker.own_bases;
-    let selected: Vec<&Deleted> = page
-        .iter()
-        .filter(|deleted| {
-            let stored = Stored { resource: deleted.resource.clone(), last_updated: deleted.at };
-            verdict(selection, own, &stored, false).is_ok()
-        })
-        .collect();
+    let selected: Vec<&Deleted> = selected(frame, page).collect();
     let Anchor::Group(list) = &frame.request.anchor else {
         return Ok(selected.into_iter().map(|deleted| &deleted.resource.key).collect());
     };

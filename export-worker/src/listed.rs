@@ -8,6 +8,7 @@ use shared::source::{Listed, Stored};
 
 use crate::blocks::in_blocks;
 use crate::closure::{Closure, Elsewhere, Referrer};
+use crate::deleted;
 use crate::frame::{Frame, TaskError};
 use crate::parts::Parts;
 use crate::problems::{missing, nested_list};
@@ -71,6 +72,9 @@ async fn write(
     let selection = &frame.request.selection;
     let in_blocks = written_in_blocks(frame, list, resource_type, &page).await?;
     let mut referrers = Vec::new();
+    let gone = page.iter().filter(|listed| listed.stored.is_none());
+    let gone: Vec<ResourceKey> = gone.map(|listed| ResourceKey::new(resource_type, listed.id.clone())).collect();
+    deleted::missing(frame, &gone, parts).await?;
     for Listed { id, named_by, listed_since, stored } in page {
         let key = ResourceKey::new(resource_type, id);
         let is_member = resource_type == ResourceType::PATIENT && named_by == Attribution::Entity;

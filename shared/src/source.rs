@@ -162,6 +162,10 @@ pub trait ResourceSource: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Deleted>, Fault>;
 
+    /// Those of `keys` that were deleted after `since` and at or before `as_of`, and are not there at `as_of`: as
+    /// [`ResourceSource::deleted`] gives them, in any order.
+    async fn deleted_among(&self, since: Instant, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Deleted>, Fault>;
+
     /// Those of `keys` that there are, in any order, each once. A Group comes without its members: with the text
     /// `before` + `after` of its head.
     async fn fetch(&self, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault>;

@@ -241,6 +241,10 @@ impl ResourceSource for FolderSource {
         Ok(Vec::new())
     }
 
+    async fn deleted_among(&self, _: Instant, _: Instant, _: &[ResourceKey]) -> Result<Vec<Deleted>, Fault> {
+        Ok(Vec::new())
+    }
+
     async fn versions(&self, key: &ResourceKey, before: Option<u64>, limit: u32) -> Result<Vec<Version>, Fault> {
         let is_asked_for = limit > 0 && before.is_none_or(|before| before > ONLY_VERSION);
         Ok(self.stored(key).filter(|_| is_asked_for).map(version).into_iter().collect())

@@ -210,6 +210,10 @@ impl ResourceSource for PostgresSource {
         scan::deleted(self, types, since, as_of, after, limit).await
     }
 
+    async fn deleted_among(&self, since: Instant, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Deleted>, Fault> {
+        keys::deleted_among(self, since, as_of, keys).await
+    }
+
     async fn fetch(&self, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {
         keys::fetch(self, as_of, keys).await
     }

@@ -68,6 +68,31 @@ async fn who_joined_comes_in_full_with_all_that_hangs_on_them() {
 }
 
 #[tokio::test]
+async fn what_is_gone_and_still_referred_to_is_told_once_whoever_named_it() {
+    let mut world = world();
+    world[3] =
+        coverage("1", r#""subscriber":{"reference":"Patient/2"},"policyHolder":{"reference":"RelatedPerson/2"}"#);
+    with(&world, |system| async move {
+        let first = system.export("/Group/g/$export").await;
+        assert!(first.keys().contains(&"Patient/2") && first.keys().contains(&"RelatedPerson/2"));
+        let since = first.manifest["transactionTime"].as_str().expect("it is an instant");
+        // No member, nobody's relative that the list knows, a member, and a provider of the list.
+        let gone = ["Organization/clinic", "Patient/1", "Patient/2", "RelatedPerson/2"];
+        for gone in gone {
+            system.unload(gone).await;
+        }
+        let second = system.export(&format!("/Group/g/$export?_since={since}")).await;
+        assert_eq!(second.deleted.iter().collect::<Vec<_>>(), gone);
+        let people = system.export(&format!("/Group/g/$export?_since={since}&_type=RelatedPerson")).await;
+        assert_eq!(people.deleted.iter().collect::<Vec<_>>(), ["RelatedPerson/2"]);
+        let since = second.manifest["transactionTime"].as_str().expect("it is an instant");
+        let third = system.export(&format!("/Group/g/$export?_since={since}")).await;
+        assert_eq!(third.deleted.len(), 0, "it is missing still, and was not deleted since");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_changes_between_kick_off_and_plan_is_in_the_files() {
     with(&world(), |system| async move {
         system.stop_workers().await;

@@ -1,14 +1,15 @@
-//! Looking up single resources by their keys: whether a list names them, and what they were, as of a time.
+//! Looking up single resources by their keys: whether a list names them, what they were, and whether they are gone, as of a
+//! time.
 
 use std::collections::{HashMap, HashSet};
 
 use super::PostgresSource;
-use super::columns::At;
+use super::columns::{At, Text};
 use super::members::must_exist;
 use super::rows::{KEYS_A_STATEMENT, columns, not_null, numbered, read, stored, texts};
 use crate::fault::Fault;
-use crate::fhir::{Instant, ResourceId, ResourceKey};
-use crate::source::Stored;
+use crate::fhir::{Instant, Resource, ResourceId, ResourceKey};
+use crate::source::{Deleted, Stored};
 
 const LISTED_AMONG: &str = "-- listed_among: which of the keys a list names as of a time, and since when
     SELECT k.number, named.listed_since
@@ -34,6 +35,20 @@ const FETCH: &str = "-- fetch: resources by key as of a time
     SELECT k.number, found.last_updated, found.body
     FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS k (resource_type, id, number)
     CROSS JOIN LATERAL version_at(k.resource_type, k.id, $1) found";
+
+// The last version that had begun says whether the resource was deleted; of its history only that one is read.
+const DELETED_AMONG: &str =
+    "-- deleted_among: which of the keys were deleted between two times and are gone as of the second
+    SELECT k.number, gone.deleted_at, gone.body
+    FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS k (resource_type, id, number)
+    CROSS JOIN LATERAL (
+        SELECT h.deleted_at, h.body FROM resource_history h
+        WHERE h.resource_type = k.resource_type AND h.id = k.id AND h.last_updated <= $2
+        ORDER BY h.version DESC LIMIT 1
+    ) gone
+    WHERE gone.deleted_at > $1 AND gone.deleted_at <= $2 AND NOT EXISTS (
+        SELECT FROM resource r WHERE r.resource_type = k.resource_type AND r.id = k.id AND r.last_updated <= $2
+    )";
 
 pub(super) async fn listed_among(
     source: &PostgresSource,
@@ -72,6 +87,27 @@ pub(super) async fn listed_between(
         }
     }
     Ok(between)
+}
+
+pub(super) async fn deleted_among(
+    source: &PostgresSource,
+    since: Instant,
+    as_of: Instant,
+    keys: &[ResourceKey],
+) -> Result<Vec<Deleted>, Fault> {
+    const DOING: &str = "failed to look up what was deleted";
+    let distinct: HashSet<&ResourceKey> = keys.iter().collect();
+    let distinct: Vec<&ResourceKey> = distinct.into_iter().collect();
+    let mut deleted = Vec::new();
+    for keys in distinct.chunks(KEYS_A_STATEMENT) {
+        let (types, ids) = columns(keys.iter().copied());
+        for row in source.rows(DOING, DELETED_AMONG, &[&At(since), &At(as_of), &types, &ids]).await? {
+            let key = (*numbered(DOING, keys, &row)?).clone();
+            let (at, body) = (read::<At>(DOING, &row, 1)?.0, read::<Text>(DOING, &row, 2)?.0);
+            deleted.push(Deleted { resource: Resource { key, body }, at });
+        }
+    }
+    Ok(deleted)
 }
 
 pub(super) async fn fetch(source: &PostgresSource, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {

@@ -118,6 +118,9 @@ async fn nothing_was_deleted_before_anything_is(adapter: Adapter) {
     let long_ago = "2000-01-01T00:00:00Z".parse().expect("this is an instant");
     let deleted = held.source.deleted(&ResourceType::ATTRIBUTION, long_ago, held.now, None, 10).await;
     assert_eq!(deleted.expect("the source can be asked"), []);
+    let keys = ["Patient/a", "Patient/never", "Group/g"].map(key);
+    let among = held.source.deleted_among(long_ago, held.now, &keys).await;
+    assert_eq!(among.expect("the source can be asked"), []);
 }
 
 async fn a_resource_has_one_version_until_it_changes(adapter: Adapter) {

@@ -171,6 +171,40 @@ async fn pages_of_a_scan_and_of_deletions_end_early_when_the_resources_are_large
 }
 
 #[tokio::test]
+async fn deleted_among_gives_of_the_keys_what_deleted_gives_of_all() {
+    let database = Database::new();
+    let (mut loader, source, mut random) = (database.loader().await, database.source(), Random::new(7));
+    let keys: Vec<ResourceKey> = (0..4).map(|id| key(&format!("Patient/{id}"))).collect();
+    let mut times = vec![now(&source).await];
+    for round in 0..12 {
+        let id = random.below(4);
+        if random.once_in(2) {
+            let body = written(&id.to_string(), &format!("round {round}"));
+            loader.load(&resources(&[body])).await.expect("it can be loaded");
+        } else {
+            loader.delete(&[key(&format!("Patient/{id}"))]).await.expect("it can be deleted");
+        }
+        times.push(now(&source).await);
+    }
+    let by_key = |mut deleted: Vec<Deleted>| {
+        deleted.sort_by(|left, right| left.resource.key.cmp(&right.resource.key));
+        deleted
+    };
+    let mut found = 0;
+    for (at, since) in times.iter().enumerate() {
+        for as_of in &times[at..] {
+            let all = source.deleted(&[ResourceType::PATIENT], *since, *as_of, None, 100).await;
+            let all = by_key(all.expect("the source can be asked"));
+            // Who is asked for twice comes once.
+            let among = source.deleted_among(*since, *as_of, &[&keys[..], &keys[..2]].concat()).await;
+            assert_eq!(by_key(among.expect("the source can be asked")), all, "from {since} to {as_of}");
+            found += all.len();
+        }
+    }
+    assert!(found > 20, "there were deletions: {found}");
+}
+
+#[tokio::test]
 async fn listed_between_gives_what_the_list_named_at_any_time_of_the_two() {
     let database = Database::new();
     let (mut loader, source) = (database.loader().await, database.source());
