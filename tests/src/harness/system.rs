@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use anyhow::Context;
 use api_service::Api;
 use export_worker::Worker;
@@ -53,6 +54,7 @@ pub struct System {
     token: RwLock<Option<String>>,
     source: Mutex<Source>,
     workers: Mutex<Vec<(Shutdown, JoinHandle<()>)>>,
+    api: ServerHandle,
 }
 
 /// The way into the source, and what went that way.
@@ -102,6 +104,8 @@ pub async fn on_store<F>(
         system.load(lines).await;
         let told = AssertUnwindSafe(Box::pin(story(Arc::clone(&system)))).catch_unwind().await;
         system.stop_workers().await;
+        // It holds connections to the servers.
+        system.api.stop(false).await;
         told
     });
     let told = told.catch_unwind().await;
@@ -190,7 +194,7 @@ impl System {
             &settings,
         )?
         .serve(listener, None)?;
-        // It has nothing to finish when the test is over, and the process ends with the test.
+        let api = server.handle();
         tokio::spawn(server);
         // What a kick-off must have, and nothing else minds.
         let headers = HeaderMap::from_iter([(PREFER, HeaderValue::from_static("respond-async"))]);
@@ -208,6 +212,7 @@ impl System {
             token: RwLock::default(),
             source: Mutex::new(Source { loader, loaded: Resources::new() }),
             workers: Mutex::default(),
+            api,
         };
         for _ in 0..2 {
             system.start_worker().await;
