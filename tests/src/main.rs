@@ -9,4 +9,5 @@ mod harness;
 mod house;
 mod oracle;
 mod simulation;
+mod snapshot;
 mod stories;

@@ -30,41 +30,51 @@ impl Reached {
 }
 
 /// What of it is written with a `_since` between 2019 and 2021, by `meta.lastUpdated`, on a source where a list has named
-/// all that it names since it was last changed itself (decision 0008): what has changed, what the list has begun to name,
-/// and what hangs on either.
+/// all that it names since it was last changed itself.
 pub fn written_since(resources: &Resources, list: &str, bases: &[&str]) -> Reached {
-    let mut reached = reached(resources, list, bases);
-    let parsed: BTreeMap<&String, Value> = reached
-        .lines
-        .iter()
-        .map(|(key, line)| (key, serde_json::from_str(line).expect("the test's data is JSON")))
-        .collect();
-    let has_changed = |json: &Value| json["meta"]["lastUpdated"].as_str().is_some_and(|at| at.starts_with("2021"));
+    let has_changed = |key: &str| {
+        let json: Option<Value> = resources.get(key).map(|line| parsed(line));
+        json.is_some_and(|json| json["meta"]["lastUpdated"].as_str().is_some_and(|at| at.starts_with("2021")))
+    };
     let start = format!("Group/{list}");
+    let joined = if has_changed(&start) { named(&resources[&start], bases) } else { BTreeSet::new() };
+    written(resources, list, bases, |key| has_changed(key) || joined.contains(key))
+}
+
+/// What of it is written with `_since` (decision 0008): what is new, because it has changed since then or the list has begun
+/// to name it, and what hangs on that.
+pub fn written(resources: &Resources, list: &str, bases: &[&str], is_new: impl Fn(&str) -> bool) -> Reached {
+    let mut reached = reached(resources, list, bases);
+    let listed = resources.get(&format!("Group/{list}")).map(|group| named(group, bases)).unwrap_or_default();
     let mut written: BTreeSet<String> = BTreeSet::new();
-    let mut open: VecDeque<String> =
-        parsed.iter().filter(|(_, json)| has_changed(json)).map(|(key, _)| (*key).clone()).collect();
+    let mut open: VecDeque<String> = reached.lines.keys().filter(|key| is_new(key)).cloned().collect();
     while let Some(key) = open.pop_front() {
-        let Some(json) = parsed.get(&key) else { continue };
-        if written.insert(key.clone()) {
-            let of_old_list = |target: &String| key != start && is_listed(&parsed[&start], target, bases);
-            let targets = references(json).into_iter().filter_map(|(_, reference)| match target(&reference, bases) {
-                Target::Local(target) => Some(target),
-                _ => None,
-            });
+        let Some(line) = reached.lines.get(&key) else { continue };
+        if written.insert(key) {
+            let targets = references(&parsed(line)).into_iter().filter_map(|(_, reference)| local(&reference, bases));
             // What the list names is told of by the list, when it begins to name it.
-            open.extend(targets.filter(|target| type_of(target) != "Group" && !of_old_list(target)));
+            open.extend(targets.filter(|target| type_of(target) != "Group" && !listed.contains(target)));
         }
     }
-    drop(parsed);
     reached.lines.retain(|key, _| written.contains(key));
     reached
 }
 
-fn is_listed(group: &Value, key: &str, bases: &[&str]) -> bool {
-    references(group).iter().any(|(of_member, reference)| {
-        *of_member && matches!(target(reference, bases), Target::Local(target) if target == key)
-    })
+/// The `Type/id` of what the members of a Group name on this server.
+pub fn named(group: &str, bases: &[&str]) -> BTreeSet<String> {
+    let of_members = references(&parsed(group)).into_iter().filter(|(of_member, _)| *of_member);
+    of_members.filter_map(|(_, reference)| local(&reference, bases)).collect()
+}
+
+fn local(reference: &Value, bases: &[&str]) -> Option<String> {
+    match target(reference, bases) {
+        Target::Local(target) => Some(target),
+        Target::Contained | Target::None(_) => None,
+    }
+}
+
+fn parsed(line: &str) -> Value {
+    serde_json::from_str(line).expect("the test's data is JSON")
 }
 
 /// The type in a `Type/id`.
@@ -95,8 +105,7 @@ pub fn reached(resources: &Resources, list: &str, bases: &[&str]) -> Reached {
             reached.missing.insert(key);
             continue;
         };
-        let json: Value = serde_json::from_str(line).expect("the test's data is JSON");
-        for (of_member, reference) in references(&json) {
+        for (of_member, reference) in references(&parsed(line)) {
             match target(&reference, bases) {
                 Target::Local(target) if type_of(&target) == "Group" => {}
                 Target::Local(target) => {
