@@ -117,6 +117,8 @@ pub struct Api {
     unpublished_due: Duration,
     published_due: Duration,
     cancelled_lifetime: Duration,
+    /// How much longer files stay than clients are told.
+    linger: Duration,
     body_bytes: usize,
     grace_seconds: u64,
     token_endpoint: Option<Url>,
@@ -148,6 +150,7 @@ impl Api {
             unpublished_due: Duration::from_secs(settings.unpublished_due_seconds),
             published_due: Duration::from_secs(settings.published_due_seconds),
             // Long enough for every worker to have noticed, so that the last removal of objects finds them all.
+            linger: Duration::from_secs(settings.linger_seconds),
             cancelled_lifetime: Duration::from_secs(settings.working_due_seconds * 10),
             body_bytes: settings.body_bytes,
             grace_seconds: settings.grace_seconds,

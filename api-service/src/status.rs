@@ -5,7 +5,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use shared::access::Permission;
 use shared::export::{Anchor, Failure, Job, JobState};
-use shared::fhir::{Issue, IssueCode};
+use shared::fhir::{Instant, Issue, IssueCode};
 use shared::settings::Links;
 use tracing::info;
 
@@ -86,8 +86,14 @@ pub async fn find(api: &Api, job: &str, caller: &Known) -> Result<Job, ApiError>
 async fn own(api: &Api, job: &str, Known(caller): &Known) -> Result<Job, ApiError> {
     let id = job.parse().map_err(|_| ApiError::NoJob)?;
     let job = api.platform.jobs.job(id).await?.ok_or(ApiError::NoJob)?;
-    let is_there = job.expires_at.is_none_or(|expires| api.now() < expires);
+    let is_there = ends_at(api, &job).is_none_or(|end| api.now() < end);
     if job.client == caller.client && is_there { Ok(job) } else { Err(ApiError::NoJob) }
+}
+
+/// When the job ends for its client. Its files stay a while longer, so that what a client has begun by then it can finish,
+/// and a worker whose clock is ahead takes nothing away that was promised.
+fn ends_at(api: &Api, job: &Job) -> Option<Instant> {
+    job.expires_at.map(|expires| expires - api.linger)
 }
 
 /// Begins an answer about a job in this state. The state is the status of the answer, or, with
@@ -140,7 +146,7 @@ async fn with_manifest(
     let next = page.next.map(|number| format!("{}?page={number}", api.polling_url(job.id)));
     let contents = Contents { links, next, account: page.account };
     let body = manifest(job, api.base(), contents, api.links == Links::Gated);
-    if let Some(expires) = job.expires_at.into_iter().chain(links_end).min() {
+    if let Some(expires) = ends_at(api, job).into_iter().chain(links_end).min() {
         answer.insert_header((header::EXPIRES, expires.http_date()));
     }
     // Signed links are keys: they are not to lie about in caches, which would also take `Expires` as leave to keep them.

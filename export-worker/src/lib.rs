@@ -105,7 +105,7 @@ impl Worker {
             published_due: Duration::from_secs(settings.published_due_seconds),
             working_due: Duration::from_secs(settings.working_due_seconds),
             janitor: Duration::from_secs(settings.janitor_seconds),
-            retention: Duration::from_secs(settings.retention_seconds),
+            retention: Duration::from_secs(settings.retention_seconds.saturating_add(settings.linger_seconds)),
             grace: Duration::from_secs(settings.grace_seconds),
         };
         Ok(Arc::new(Self {

@@ -72,6 +72,9 @@ pub struct Settings {
     pub link_seconds: u64,
     /// `ATR_RETENTION_SECONDS`: how long the files of a completed job, and the record of a failed one, are kept.
     pub retention_seconds: u64,
+    /// `ATR_LINGER_SECONDS`: how much longer its files stay than its manifest says, for downloads that begin just before the
+    /// end and for clocks that differ. A redirect to a gated file is good for 300 seconds.
+    pub linger_seconds: u64,
     /// `ATR_SLICE_IDS`: how many ids of one type a task takes at most, and a file holds as a rule. With 1,000 or fewer every
     /// task counts as one of a moment (decision 0018).
     pub slice_ids: u64,
@@ -186,6 +189,7 @@ impl Default for Settings {
             poll_burst: 20,
             link_seconds: 3_600,
             retention_seconds: 86_400,
+            linger_seconds: 300,
             slice_ids: 50_000,
             page_ids: 2_000,
             file_bytes: 1 << 30,

@@ -86,6 +86,15 @@ impl std::ops::Add<Duration> for Instant {
     }
 }
 
+impl std::ops::Sub<Duration> for Instant {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self { unix_micros: self.unix_micros.saturating_sub(micros) }
+    }
+}
+
 impl FromStr for Instant {
     type Err = NotAnInstant;
 
