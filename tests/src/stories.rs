@@ -7,6 +7,7 @@ mod bad_input;
 mod benchmark;
 mod content;
 mod discovery;
+mod expiry;
 mod files;
 mod golden;
 mod issuers;

@@ -46,9 +46,14 @@ enum RunsAs {
 impl Store {
     /// A devstore, in memory.
     pub async fn devstore() -> anyhow::Result<Self> {
+        Self::devstore_with(devstore::Storage::Memory).await
+    }
+
+    /// A devstore that keeps its objects there.
+    pub async fn devstore_with(storage: devstore::Storage) -> anyhow::Result<Self> {
         let settings = devstore::Settings {
             listen: ([127, 0, 0, 1], 0).into(),
-            storage: devstore::Storage::Memory,
+            storage,
             access_key: ACCESS_KEY.to_owned(),
             secret_key: SECRET_KEY.to_owned(),
             buckets: vec![BUCKET.to_owned()],

@@ -16,6 +16,7 @@ use shared::export::{Anchor, JobId, Lane, TaskKind};
 use shared::fhir::{OwnBases, Resource, ResourceKey};
 use shared::jobs::Plan;
 use shared::metrics::Metrics;
+use shared::outputs::s3::S3Settings;
 use shared::platform::{self, Platform};
 use shared::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use shared::settings::{Access, Settings};
@@ -46,7 +47,7 @@ pub struct System {
     pub platform: Platform,
     /// Its settings.
     pub settings: Settings,
-    #[expect(dead_code, reason = "the object store runs while this value lives")]
+    /// The object store, which runs while this value lives.
     store: Store,
     client: Client,
     local_base: String,
@@ -376,6 +377,13 @@ impl System {
     /// What a list reaches of all that was loaded, by the oracle.
     pub async fn expected(&self, list: &str) -> Reached {
         reached(&self.source.lock().await.loaded, list, &[OWN_BASE, PUBLIC_BASE])
+    }
+
+    /// How many uploads of a job were begun and are not finished.
+    pub async fn unfinished_uploads(&self, job: JobId) -> usize {
+        let outputs = self.store.outputs(&self.settings.namespace, &S3Settings::default()).await;
+        let outputs = outputs.expect("the store answers");
+        outputs.unfinished_uploads(job).await.expect("the store answers")
     }
 
     /// Waits until something is so.

@@ -220,23 +220,6 @@ async fn other_methods_are_refused_with_the_ones_that_are_allowed() {
 }
 
 #[tokio::test]
-async fn an_expired_job_is_gone_with_its_files() {
-    let short = |settings: &mut Settings| settings.retention_seconds = 1;
-    with_settings(&small_list(), short, |system| async move {
-        let polling = system.kick_off("/Group/g/$export").await;
-        let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
-        let outputs = &system.platform.outputs;
-        system
-            .eventually("the job is gone", || async { system.get(&polling).await.status() == StatusCode::NOT_FOUND })
-            .await;
-        system
-            .eventually("the files are removed", || async { outputs.list(job).await.is_ok_and(|left| left.is_empty()) })
-            .await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_store_that_is_away_is_a_transient_error() {
     let wire = Proxy::to(&redis_url(), Wire::Pass).await;
     let jobs_url = wire.url(&redis_url());
