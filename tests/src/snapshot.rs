@@ -76,10 +76,10 @@ async fn story(system: Arc<System>, work: draws::Work, history: Arc<History>) {
     };
     tokio::join!(
         writing,
-        export("full", Since::TheBeginning, full),
-        export("chain", Since::TheLastOne, chain),
-        export("slow chain", Since::TheLastOne, slow_chain),
-        export("edge", Since::TheLastStamp, edge),
+        export("full", Since::Never, full),
+        export("chain", Since::LastExport, chain),
+        export("slow chain", Since::LastExport, slow_chain),
+        export("edge", Since::LastStamp, edge),
     );
     let client = writers::connect(namespace).await;
     history.events().past = Past::read(&client).await.expect("PostgreSQL is there");

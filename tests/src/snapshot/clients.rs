@@ -14,12 +14,12 @@ use crate::harness::system::System;
 /// Since when a client asks each time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// Never: in full.
-    TheBeginning,
+    /// In full.
+    Never,
     /// Since the transaction time of its export before.
-    TheLastOne,
+    LastExport,
     /// Since the millisecond of the stamp of the latest transaction by hand, which is that stamp or just before it.
-    TheLastStamp,
+    LastStamp,
 }
 
 /// Exports until all is quiet, and once more.
@@ -58,9 +58,9 @@ pub async fn export(
             return;
         }
         since = match asks {
-            Since::TheBeginning => None,
-            Since::TheLastOne => Some(time),
-            Since::TheLastStamp => last_stamp(history),
+            Since::Never => None,
+            Since::LastExport => Some(time),
+            Since::LastStamp => last_stamp(history),
         };
         sleep(pause).await;
     }
