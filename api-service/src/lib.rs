@@ -149,8 +149,8 @@ impl Api {
             link_lifetime: Duration::from_secs(settings.link_seconds),
             unpublished_due: Duration::from_secs(settings.unpublished_due_seconds),
             published_due: Duration::from_secs(settings.published_due_seconds),
-            // Long enough for every worker to have noticed, so that the last removal of objects finds them all.
             linger: Duration::from_secs(settings.linger_seconds),
+            // Long enough for every worker to have noticed, so that the last removal of objects finds them all.
             cancelled_lifetime: Duration::from_secs(settings.working_due_seconds * 10),
             body_bytes: settings.body_bytes,
             grace_seconds: settings.grace_seconds,
