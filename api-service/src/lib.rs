@@ -38,7 +38,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
@@ -162,17 +163,9 @@ impl Api {
     /// Serves the API on a bound socket until the server is stopped; stopping finishes the requests under way. With a
     /// certificate it speaks TLS.
     pub fn serve(self, listener: TcpListener, tls: Option<Watched<CertifiedKey>>) -> std::io::Result<Server> {
-        let (body_bytes, grace_seconds) = (self.body_bytes, self.grace_seconds);
+        let grace_seconds = self.grace_seconds;
         let api = web::Data::new(self);
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(api.clone())
-                .app_data(web::PayloadConfig::new(body_bytes))
-                .wrap(from_fn(explain::in_time))
-                .wrap(from_fn(explain::explain))
-                .wrap(from_fn(routes::measure))
-                .configure(|app| routes::configure(app, api.public_base.path()))
-        });
+        let server = HttpServer::new(move || app(&api));
         let server = server.disable_signals().shutdown_timeout(grace_seconds);
         let server = match tls {
             Some(certificate) => server.listen_rustls_0_23(listener, tls::server_config(certificate))?,
@@ -194,6 +187,27 @@ impl Api {
     fn polling_url(&self, job: JobId) -> String {
         format!("{}/{}/{job}", self.base(), routes::JOBS)
     }
+}
+
+/// All that answers requests to an API: what each thread of [`Api::serve`] runs, and what can be called without a socket.
+pub fn app(
+    api: &web::Data<Api>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody + use<>>,
+        Error = actix_web::Error,
+        InitError = (),
+    > + use<>,
+> {
+    App::new()
+        .app_data(api.clone())
+        .app_data(web::PayloadConfig::new(api.body_bytes))
+        .wrap(from_fn(explain::in_time))
+        .wrap(from_fn(explain::explain))
+        .wrap(from_fn(routes::measure))
+        .configure(|app| routes::configure(app, api.public_base.path()))
 }
 
 /// What the API needs to answer: the job store to record in and the source to know a Group by. A broker that is down is
