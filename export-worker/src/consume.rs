@@ -27,6 +27,8 @@ pub async fn consume(worker: &Arc<Worker>, lane: Lane, shutdown: &Shutdown) {
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
+            // To stop comes before taking more; what has ended makes room for it.
+            biased;
             () = shutdown.wished() => break,
             Some(ended) = running.join_next(), if !running.is_empty() => report(ended),
             delivery = deliveries.next(), if running.len() < permits => {
@@ -52,6 +54,8 @@ pub async fn consume(worker: &Arc<Worker>, lane: Lane, shutdown: &Shutdown) {
         sleep(HAND_BACK_TIME).await;
     };
     tokio::select! {
+        // Whoever is done at the last moment is done.
+        biased;
         _ = drain => {}
         () = hurrying => warn!("the grace period is over; the tasks that are left come back when they are due"),
     }
@@ -64,6 +68,7 @@ async fn begin(worker: &Worker, lane: Lane, permits: u16, shutdown: &Shutdown) -
             Err(fault) => warn!(%fault, "cannot take up work, trying again"),
         }
         tokio::select! {
+            biased;
             () = shutdown.wished() => return None,
             () = sleep(Duration::from_secs(1)) => {}
         }
@@ -84,6 +89,7 @@ async fn settle(worker: Arc<Worker>, delivery: Box<dyn Delivery>, hurry: Shutdow
         Settlement::HandBack { after } => {
             // Nobody else would fare better at once, and a message that comes straight back would spin.
             tokio::select! {
+                biased;
                 () = sleep(after) => {}
                 () = hurry.wished() => {}
             }

@@ -68,6 +68,7 @@ async fn start(worker: &Worker, task: TaskRef, hurry: &Shutdown) -> Option<Start
             Err(_) => {}
         }
         tokio::select! {
+            biased;
             () = hurry.wished() => return None,
             () = sleep(Duration::from_secs(1)) => {}
         }
@@ -80,6 +81,8 @@ async fn attempt(worker: &Worker, task: TaskRef, work: &Work, hurry: &Shutdown) 
     worker.metrics.working.inc();
     let ended = Shutdown::new();
     let result = tokio::select! {
+        // What is done at the last moment is done.
+        biased;
         result = run(worker, task, work, &ended, hurry) => result,
         never = keep(worker, task, &ended) => match never {},
         // What hangs in a call of a port does not come to its next page in time.

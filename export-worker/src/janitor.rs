@@ -23,11 +23,13 @@ pub async fn keep_house(worker: &Arc<Worker>, shutdown: &Shutdown) {
     let mut reachable = true;
     loop {
         tokio::select! {
+            biased;
             () = shutdown.wished() => return,
             _ = ticks.tick() => {}
         }
         // Chores can be left in the middle: what is not done is handed out again.
         let looked = tokio::select! {
+            biased;
             () = shutdown.wished() => return,
             looked = look(worker) => looked,
         };
