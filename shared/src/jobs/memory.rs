@@ -117,7 +117,8 @@ impl JobStore for MemoryJobs {
     async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault> {
         let mut records = self.records();
         let mut waiting: Vec<_> = records.iter_mut().filter(|(_, record)| record.look_at() <= now).collect();
-        waiting.sort_by_key(|(_, record)| record.look_at());
+        // Of those that wait for equally long, the oldest job first.
+        waiting.sort_by_key(|(_, record)| (record.look_at(), record.job.created_at));
         Ok(waiting.into_iter().take(limit).map(|(job, record)| (*job, record.look(now, again))).collect())
     }
 
