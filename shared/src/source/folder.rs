@@ -58,6 +58,20 @@ impl FolderSource {
         })?
     }
 
+    /// A source of these resources, each given as the JSON text of one; as by [`FolderSource::open`] otherwise. Fails with
+    /// `Invalid` when a text cannot be read as a resource.
+    pub fn holding(texts: &[String], own: &OwnBases, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        let opened = clock.now().floor_to_millis();
+        let mut folder = Self { clock, resources: BTreeMap::new(), lists: BTreeMap::new() };
+        for (number, text) in texts.iter().enumerate() {
+            let resource = Resource::read(&Bytes::copy_from_slice(text.as_bytes())).map_err(|error| {
+                Fault::new(FaultKind::Invalid, format!("failed to read resource {number}")).because(error)
+            })?;
+            folder.put(resource, own, opened)?;
+        }
+        Ok(folder)
+    }
+
     /// The list with the most members, the first of them by id; `None` when there is no list.
     #[must_use]
     pub fn largest_list(&self) -> Option<ResourceId> {
@@ -190,8 +204,8 @@ impl ResourceSource for FolderSource {
     }
 
     async fn fetch(&self, _: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {
-        let distinct: HashSet<&ResourceKey> = keys.iter().collect();
-        Ok(distinct.into_iter().filter_map(|key| self.stored(key)).cloned().collect())
+        let mut seen = HashSet::new();
+        Ok(keys.iter().filter(|key| seen.insert(*key)).filter_map(|key| self.stored(key)).cloned().collect())
     }
 
     async fn listed_between(
