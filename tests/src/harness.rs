@@ -8,6 +8,7 @@ pub mod faulty;
 pub mod key_server;
 pub mod member;
 pub mod memory_outputs;
+pub mod mischief;
 pub mod programs;
 pub mod proxy;
 pub mod random;
@@ -16,6 +17,7 @@ pub mod signal;
 pub mod site;
 pub mod store;
 pub mod system;
+pub mod trace;
 pub mod tripwire;
 
 use std::env;

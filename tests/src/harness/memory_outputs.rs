@@ -2,38 +2,75 @@
 //! cannot be.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shared::clock::{Clock, SystemClock};
+use shared::clock::Clock;
 use shared::export::{Encoding, JobId, OutputKey};
-use shared::fault::Fault;
+use shared::fault::{Fault, FaultKind};
+use shared::fhir::Instant;
 use shared::outputs::{Link, LinkMethod, OutputStore, OutputWriter};
 use url::Url;
 
-/// Finished objects by name.
-#[derive(Clone, Debug, Default)]
+/// Finished objects by name, and uploads that were begun. Clones are the same store.
+#[derive(Clone)]
 pub struct MemoryOutputs {
-    objects: Arc<Mutex<BTreeMap<OutputKey, Vec<u8>>>>,
+    held: Arc<Mutex<Held>>,
+    clock: Arc<dyn Clock>,
+    part_bytes: usize,
+}
+
+#[derive(Default)]
+struct Held {
+    objects: BTreeMap<OutputKey, Object>,
+    /// By the number of the upload: the name that it is to have, and when it began.
+    uploads: BTreeMap<u64, (OutputKey, Instant)>,
+    /// How many uploads were ever begun.
+    begun: u64,
+}
+
+struct Object {
+    content: Vec<u8>,
+    finished_at: Instant,
 }
 
 impl MemoryOutputs {
-    /// The bytes of an object, encoded as they were written; panics when there is none, since a manifest names only what is there.
-    pub fn read(&self, key: &OutputKey) -> Vec<u8> {
-        let objects = self.objects.lock().expect("no test panics while it holds the lock");
-        objects.get(key).unwrap_or_else(|| panic!("{key} is named but not there")).clone()
+    /// An empty store. An object that is longer than `part_bytes` is an upload until it is finished.
+    pub fn new(clock: Arc<dyn Clock>, part_bytes: usize) -> Self {
+        Self { held: Arc::default(), clock, part_bytes }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no test panics while it holds the lock")
+    }
+
+    /// The bytes of an object, encoded as they were written; `None` when there is none.
+    pub fn read(&self, key: &OutputKey) -> Option<Vec<u8>> {
+        self.held().objects.get(key).map(|object| object.content.clone())
     }
 
     /// The names of all objects.
     pub fn names(&self) -> Vec<OutputKey> {
-        self.objects.lock().expect("no test panics while it holds the lock").keys().cloned().collect()
+        self.held().objects.keys().cloned().collect()
+    }
+
+    /// The names of all objects, each with the time at which it was finished.
+    pub fn finished(&self) -> Vec<(OutputKey, Instant)> {
+        self.held().objects.iter().map(|(key, object)| (key.clone(), object.finished_at)).collect()
+    }
+
+    /// The uploads that are not finished, each with the time at which it began.
+    pub fn unfinished(&self) -> Vec<(OutputKey, Instant)> {
+        self.held().uploads.values().cloned().collect()
     }
 }
 
 struct Writer {
     key: OutputKey,
     content: Vec<u8>,
+    /// The number of its upload, once it is one.
+    upload: Option<u64>,
     store: MemoryOutputs,
 }
 
@@ -41,16 +78,31 @@ struct Writer {
 impl OutputWriter for Writer {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.content.extend_from_slice(bytes);
+        if self.upload.is_none() && self.content.len() > self.store.part_bytes {
+            let mut held = self.store.held();
+            held.begun += 1;
+            let number = held.begun;
+            held.uploads.insert(number, (self.key.clone(), self.store.clock.now()));
+            self.upload = Some(number);
+        }
         Ok(())
     }
 
     async fn finish(self: Box<Self>) -> Result<u64, Fault> {
-        let length = self.content.len() as u64;
-        self.store.objects.lock().expect("no test panics while it holds the lock").insert(self.key, self.content);
+        let Self { key, content, upload, store } = *self;
+        let (length, finished_at) = (content.len() as u64, store.clock.now());
+        let mut held = store.held();
+        if upload.is_some_and(|number| held.uploads.remove(&number).is_none()) {
+            return Err(Fault::new(FaultKind::NotFound, format!("failed to finish {key}: its upload was abandoned")));
+        }
+        held.objects.insert(key, Object { content, finished_at });
         Ok(length)
     }
 
     async fn abort(self: Box<Self>) -> Result<(), Fault> {
+        if let Some(number) = self.upload {
+            self.store.held().uploads.remove(&number);
+        }
         Ok(())
     }
 }
@@ -58,12 +110,12 @@ impl OutputWriter for Writer {
 #[async_trait]
 impl OutputStore for MemoryOutputs {
     async fn create(&self, key: &OutputKey, _encoding: Encoding) -> Result<Box<dyn OutputWriter>, Fault> {
-        Ok(Box::new(Writer { key: key.clone(), content: Vec::new(), store: self.clone() }))
+        Ok(Box::new(Writer { key: key.clone(), content: Vec::new(), upload: None, store: self.clone() }))
     }
 
     async fn link(&self, key: &OutputKey, _method: LinkMethod, valid: Duration) -> Result<Link, Fault> {
         let url = Url::parse(&format!("memory:{key}")).expect("a name is a path");
-        Ok(Link { url, expires_at: SystemClock.now() + valid })
+        Ok(Link { url, expires_at: self.clock.now() + valid })
     }
 
     async fn list(&self, job: JobId) -> Result<Vec<OutputKey>, Fault> {
@@ -71,16 +123,19 @@ impl OutputStore for MemoryOutputs {
     }
 
     async fn remove(&self, keys: &[OutputKey]) -> Result<(), Fault> {
-        self.objects.lock().expect("no test panics while it holds the lock").retain(|key, _| !keys.contains(key));
+        self.held().objects.retain(|key, _| !keys.contains(key));
         Ok(())
     }
 
     async fn remove_job(&self, job: JobId) -> Result<(), Fault> {
-        self.objects.lock().expect("no test panics while it holds the lock").retain(|key, _| key.job != job);
+        let mut held = self.held();
+        held.objects.retain(|key, _| key.job != job);
+        held.uploads.retain(|_, (key, _)| key.job != job);
         Ok(())
     }
 
-    async fn abandon_uploads(&self, _job: JobId) -> Result<(), Fault> {
+    async fn abandon_uploads(&self, job: JobId) -> Result<(), Fault> {
+        self.held().uploads.retain(|_, (key, _)| key.job != job);
         Ok(())
     }
 

@@ -44,9 +44,14 @@ pub const OWN_BASE: &str = "https://payer.example.org/fhir";
 /// A point in time between those of `meta.lastUpdated` in the data of [`list`].
 pub const SINCE: &str = "2020-01-01T00:00:00Z";
 
-/// The resources of a small world and the list `Group/g` in it: few ids of each type, so that everything meets; some of
-/// them missing; references of every form (standards §5.9 to §5.13).
+/// The resources of a small world and the list `Group/g` in it; see [`lists`].
 pub fn list(seed: u64) -> Vec<String> {
+    lists(seed, &["g"])
+}
+
+/// The resources of a small world and lists of these ids in it: few ids of each type, so that everything meets; some of
+/// them missing; references of every form (standards §5.9 to §5.13).
+pub fn lists(seed: u64, ids: &[&str]) -> Vec<String> {
     let mut world = World { random: Random::new(seed) };
     let mut lines = Vec::new();
     for (name, ids) in [
@@ -74,7 +79,9 @@ pub fn list(seed: u64) -> Vec<String> {
             lines.push(world.role(id));
         }
     }
-    lines.push(world.group());
+    for id in ids {
+        lines.push(world.group(id));
+    }
     lines
 }
 
@@ -132,9 +139,9 @@ impl World {
         line + "}"
     }
 
-    fn group(&mut self) -> String {
+    fn group(&mut self, id: &str) -> String {
         const URL: &str = "http://hl7.org/fhir/us/davinci-atr/StructureDefinition/";
-        let mut line = format!(r#"{{"resourceType":"Group","id":"g",{}"#, self.meta());
+        let mut line = format!(r#"{{"resourceType":"Group","id":"{id}",{}"#, self.meta());
         line += &self.field("managingEntity", &["Organization", "PractitionerRole"]);
         if self.random.once_in(2) {
             let value = self.reference(&["Location", "Organization", "Practitioner", "PractitionerRole"]);
