@@ -2,6 +2,7 @@
 //! process dies there or stands still.
 
 use std::fmt;
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -200,7 +201,7 @@ impl Process {
         loop {
             let still = *self.life.still.lock().expect("no test panics while it holds the lock");
             if self.is_dead() {
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             }
             if still <= Instant::now() {
                 return;
@@ -246,7 +247,7 @@ impl Process {
         if dies_before {
             self.note(call, about, "its process dies before it");
             self.kill();
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
         let fault = |when: &str| Fault::new(FaultKind::Unavailable, format!("mischief {when} the call"));
         let fails = world.happens(mix.fails * times);
@@ -267,7 +268,7 @@ impl Process {
         self.awake().await;
         if is_last {
             self.kill();
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
         if fails {
             return Err(fault("after"));

@@ -41,7 +41,7 @@ impl Wish {
             list: *random.pick::<&'static str>(lists),
             since: random.once_in(2),
             by_patient: random.once_in(4),
-            partial: random.once_in(4),
+            partial: random.once_in(8),
             begins_after: Duration::from_millis(random.below(if number == 0 { 10 } else { 10_000 })),
             deletes_after: random.once_in(5).then(|| Duration::from_millis(random.below(20_000))),
         }

@@ -1,7 +1,9 @@
 //! The API in one of its lives, called without a socket.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::to_bytes;
@@ -37,8 +39,8 @@ pub struct Front {
     /// Its process.
     pub process: Process,
     call: Option<Box<Call>>,
-    /// When it was last known to be alive.
-    died_at: std::cell::Cell<Option<Instant>>,
+    /// When it was first seen dead.
+    died_at: Cell<Option<Instant>>,
 }
 
 /// Believes whatever name a caller gives as a token.
@@ -61,13 +63,13 @@ impl Front {
     pub fn closed(mischief: &Mischief) -> Self {
         let process = Process::immortal(Who { kind: "api", number: 1, life: 0 }, mischief);
         process.kill();
-        Self { process, call: None, died_at: std::cell::Cell::default() }
+        Self { process, call: None, died_at: Cell::default() }
     }
 
     /// One that answers until its process dies.
     pub async fn open(world: &World, process: Process, metrics: &Metrics) -> Self {
         let platform = world.seen_by(&process);
-        let api = Api::new(platform, std::sync::Arc::new(Named), metrics.clone(), &world.settings);
+        let api = Api::new(platform, Arc::new(Named), metrics.clone(), &world.settings);
         let api = web::Data::new(api.expect("the settings are valid"));
         let app = Rc::new(init_service(api_service::app(&api)).await);
         let call: Box<Call> = Box::new(move |request: TestRequest| {
@@ -84,7 +86,7 @@ impl Front {
                 Answer { status, location, body: String::from_utf8_lossy(&body).into_owned() }
             })
         });
-        Self { process, call: Some(call), died_at: std::cell::Cell::default() }
+        Self { process, call: Some(call), died_at: Cell::default() }
     }
 
     /// Whether it has been dead for so long, or was never there.

@@ -2,6 +2,7 @@
 //! and go, and mischief between all of them.
 
 use std::cell::{Cell, RefCell};
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::harness::faulty::Faulty;
 use crate::harness::memory_outputs::MemoryOutputs;
 use crate::harness::mischief::{Mischief, Process};
 use crate::harness::random::{OWN_BASE, Random};
-use crate::harness::trace::Who;
+use crate::harness::trace::{About, Who};
 
 /// The clock that `tokio::time` moves, so that due times and sleeps agree.
 pub struct PausedClock(tokio::time::Instant);
@@ -158,7 +159,9 @@ impl World {
         self.mischief.end();
         self.ends.set(0);
         let mix = self.trouble.mix();
-        sleep(mix.stop + mix.hang + mix.delay).await;
+        for (_, longest) in [(mix.stops, mix.stop), (mix.hangs, mix.hang)].into_iter().filter(|(rate, _)| *rate > 0) {
+            sleep(longest).await;
+        }
     }
 
     /// One end less; `false` when there have been enough.
@@ -210,44 +213,45 @@ impl World {
     pub async fn worker(&self, number: u32, over: &Shutdown) -> Result<(), String> {
         let mut who = Who { kind: "worker", number, life: 1 };
         loop {
-            let Running { process, shutdown, mut handle } = self.start(who);
-            let life = Duration::from_millis(self.draw(8_000));
-            let ends = tokio::select! {
-                biased;
-                () = over.wished() => false,
-                () = process.died() => true,
-                () = sleep(life) => self.takes_an_end(),
-            };
-            if !ends {
-                tokio::select! {
-                    biased;
-                    () = over.wished() => {}
-                    () = process.died() => {}
-                }
-            }
-            if over.is_wished() && !process.is_dead() {
-                shutdown.stop();
-                for handle in self.stopping.take() {
-                    handle.await.map_err(|error| format!("a worker panicked: {error}"))?;
-                }
-                return (&mut handle).await.map_err(|error| format!("a worker panicked: {error}"));
-            }
+            let Running { process, shutdown, handle } = self.start(who);
+            self.lives(&process, over).await;
             match self.trouble {
+                _ if over.is_wished() => {
+                    shutdown.stop();
+                    for handle in self.stopping.take().into_iter().chain([handle]) {
+                        ended(handle).await?;
+                    }
+                    return Ok(());
+                }
                 Trouble::Kills(_) => {
-                    self.mischief.note(who, "killed", crate::harness::trace::About::All, "");
                     process.kill();
-                    (&mut handle).await.map_err(|error| format!("a worker panicked: {error}"))?;
+                    self.mischief.note(who, "ended", About::All, "killed");
+                    ended(handle).await?;
                 }
                 Trouble::StopsAndFaults(_) => {
-                    self.mischief.note(who, "told to stop", crate::harness::trace::About::All, "");
                     shutdown.stop();
+                    self.mischief.note(who, "ended", About::All, "told to stop");
                     self.stopping.borrow_mut().push(handle);
                 }
             }
-            if over.is_wished() {
-                return Ok(());
-            }
             who.life += 1;
+        }
+    }
+
+    /// Waits for the end of a worker's life: at one of its calls, after a while, or when all is over.
+    async fn lives(&self, process: &Process, over: &Shutdown) {
+        let life = Duration::from_millis(self.draw(8_000));
+        let long_enough = async {
+            sleep(life).await;
+            if !self.takes_an_end() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = over.wished() => {}
+            () = process.died() => {}
+            () = long_enough => {}
         }
     }
 
@@ -261,4 +265,8 @@ impl World {
         running.await.expect("no worker panics");
         answer
     }
+}
+
+async fn ended(worker: JoinHandle<()>) -> Result<(), String> {
+    worker.await.map_err(|error| format!("a worker panicked: {error}"))
 }
