@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use shared::export::{JobId, OutputKey};
+use shared::export::{Job, JobId, OutputKey};
 use shared::fault::Fault;
 use shared::jobs::Chore;
 use shared::shutdown::Shutdown;
@@ -71,13 +71,15 @@ async fn look(worker: &Worker) -> Result<(), Fault> {
 /// Removes what attempts left behind that were killed or came second.
 async fn sweep(worker: &Worker, job: JobId) -> Result<(), Fault> {
     let outputs = &worker.platform.outputs;
+    // First of all, so that a job that is cancelled in the middle of this is not taken for swept.
+    let Some(Job { state, .. }) = worker.platform.jobs.job(job).await? else { return Ok(()) };
     let written = worker.platform.jobs.written(job).await?;
     let named: HashSet<OutputKey> =
         written.into_iter().flat_map(|written| written.outputs).map(|output| output.key).collect();
     outputs.abandon_uploads(job).await?;
     let litter: Vec<OutputKey> = outputs.list(job).await?.into_iter().filter(|key| !named.contains(key)).collect();
     outputs.remove(&litter).await?;
-    worker.platform.jobs.swept(job).await
+    worker.platform.jobs.swept(job, state).await
 }
 
 async fn remove(worker: &Worker, job: JobId) -> Result<(), Fault> {

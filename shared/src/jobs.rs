@@ -21,7 +21,9 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::export::{Attempt, ClientId, ExportRequest, Failure, Job, JobId, OpenTask, TaskKind, TaskRef, Written};
+use crate::export::{
+    Attempt, ClientId, ExportRequest, Failure, Job, JobId, JobState, OpenTask, TaskKind, TaskRef, Written,
+};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 
@@ -259,8 +261,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// The tasks of one chore stand in the order of their numbers.
     async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault>;
 
-    /// Tells that the objects of an ended job which no manifest names are gone; it is looked at again when it expires.
-    async fn swept(&self, job: JobId) -> Result<(), Fault>;
+    /// Tells that the objects are gone which no manifest names of a job that ended in this state; it is looked at again when it
+    /// expires. Changes nothing when the job is in another state: one that was cancelled during its sweep has to be swept once
+    /// more, because nothing of it is named any longer.
+    async fn swept(&self, job: JobId, state: JobState) -> Result<(), Fault>;
 
     /// Forgets a job. Forgetting an unknown job succeeds.
     async fn remove(&self, job: JobId) -> Result<(), Fault>;

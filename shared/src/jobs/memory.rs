@@ -122,8 +122,8 @@ impl JobStore for MemoryJobs {
         Ok(waiting.into_iter().take(limit).map(|(job, record)| (*job, record.look(now, again))).collect())
     }
 
-    async fn swept(&self, job: JobId) -> Result<(), Fault> {
-        self.with(job, (), Record::swept);
+    async fn swept(&self, job: JobId, state: JobState) -> Result<(), Fault> {
+        self.with(job, (), |record| record.swept(state));
         Ok(())
     }
 
@@ -364,8 +364,8 @@ impl Record {
         }
     }
 
-    fn swept(&mut self) {
-        if let Some(end) = &mut self.end {
+    fn swept(&mut self, state: JobState) {
+        if let Some(end) = self.end.as_mut().filter(|_| self.job.state == state) {
             end.swept = true;
             self.claims.clear();
         }

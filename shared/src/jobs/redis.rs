@@ -20,7 +20,7 @@ use self::keys::{Keys, buckets};
 use self::record::{fields_of, job_of, json, open_tasks, parsed, unreadable, written_of};
 use self::scripts::Scripts;
 use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Opening, Plan, Start, StartToken, Work};
-use crate::export::{Attempt, ClientId, Failure, Job, JobId, OpenTask, TaskKind, TaskRef, Written};
+use crate::export::{Attempt, ClientId, Failure, Job, JobId, JobState, OpenTask, TaskKind, TaskRef, Written};
 use crate::fault::Fault;
 use crate::fhir::Instant;
 use crate::redis_connection::RedisConnection;
@@ -241,9 +241,9 @@ impl JobStore for RedisJobs {
         self.take_chores(now, again, limit).await
     }
 
-    async fn swept(&self, job: JobId) -> Result<(), Fault> {
+    async fn swept(&self, job: JobId, state: JobState) -> Result<(), Fault> {
         let mut swept = self.scripts.swept.prepare_invoke();
-        swept.key(self.keys(job).job());
+        swept.key(self.keys(job).job()).arg(state.name());
         if self.connection.call(&swept, "note the sweep of job", job).await? {
             self.forget_claims(job).await?;
         }

@@ -96,6 +96,7 @@ contract! {
     two_janitors_never_get_the_same_work
     an_ended_job_is_swept_then_removed
     a_cancelled_job_is_swept_at_once_even_if_it_was_swept_before
+    a_job_that_is_cancelled_during_its_sweep_is_swept_once_more
     a_sweep_that_was_not_told_of_is_handed_out_again
     a_job_that_is_removed_is_forgotten
     the_backlog_counts_jobs_and_those_that_need_somebody
@@ -182,7 +183,7 @@ async fn a_job_that_was_never_recorded_is_not_there(store: Store) {
     assert_eq!(store.written(job).await.unwrap(), []);
     store.published(task(job, 0), at(1)).await.unwrap();
     store.give_back(task(job, 0), at(1), true).await.unwrap();
-    store.swept(job).await.unwrap();
+    store.swept(job, JobState::Cancelled).await.unwrap();
     assert_eq!(store.job(job).await.unwrap(), None);
     assert_eq!(store.backlog(at(100)).await.unwrap(), Backlog::default());
 }
@@ -751,8 +752,8 @@ async fn an_ended_job_is_swept_then_removed(store: Store) {
     };
     assert_eq!(chores(&store, before(at(20)), at(60)).await, []);
     chore_of_both(at(20), at(60), Chore::Sweep).await;
-    for job in [completed, failed] {
-        store.swept(job).await.unwrap();
+    for (job, state) in [(completed, JobState::Completed), (failed, JobState::Failed)] {
+        store.swept(job, state).await.unwrap();
         assert!(store.job(job).await.unwrap().is_some(), "sweeping takes no record away");
     }
     assert_eq!(chores(&store, before(at(99)), at(120)).await, []);
@@ -765,13 +766,22 @@ async fn a_cancelled_job_is_swept_at_once_even_if_it_was_swept_before(store: Sto
     let job = running(&store, 1, 1).await;
     store.complete(task(job, 1), Attempt(1), &Written::default(), opening(at(30)), at(20), at(200)).await.unwrap();
     assert_eq!(chores(&store, at(20), at(40)).await, [(job, Chore::Sweep)]);
-    store.swept(job).await.unwrap();
+    store.swept(job, JobState::Completed).await.unwrap();
     assert_eq!(chores(&store, at(45), at(60)).await, []);
     store.cancel(job, at(50), at(80)).await.unwrap();
     assert_eq!(chores(&store, at(50), at(60)).await, [(job, Chore::Sweep)]);
-    store.swept(job).await.unwrap();
+    store.swept(job, JobState::Cancelled).await.unwrap();
     assert_eq!(chores(&store, before(at(80)), at(90)).await, []);
     assert_eq!(chores(&store, at(80), at(90)).await, [(job, Chore::Remove)]);
+}
+
+async fn a_job_that_is_cancelled_during_its_sweep_is_swept_once_more(store: Store) {
+    let job = running(&store, 1, 1).await;
+    store.complete(task(job, 1), Attempt(1), &Written::default(), opening(at(30)), at(20), at(200)).await.unwrap();
+    assert_eq!(chores(&store, at(20), at(40)).await, [(job, Chore::Sweep)]);
+    store.cancel(job, at(25), at(80)).await.unwrap();
+    store.swept(job, JobState::Completed).await.unwrap();
+    assert_eq!(chores(&store, at(25), at(60)).await, [(job, Chore::Sweep)]);
 }
 
 async fn a_sweep_that_was_not_told_of_is_handed_out_again(store: Store) {
@@ -782,7 +792,7 @@ async fn a_sweep_that_was_not_told_of_is_handed_out_again(store: Store) {
     assert_eq!(chores(&store, at(40), at(60)).await, [(job, Chore::Sweep)]);
     assert_eq!(chores(&store, at(99), at(120)).await, [(job, Chore::Remove)], "which takes the unswept along");
     let alive = running(&store, 1, 1).await;
-    store.swept(alive).await.unwrap();
+    store.swept(alive, JobState::Running).await.unwrap();
     assert_eq!(publishes(&store, at(30), at(60)).await, [(alive, vec![1])], "a job that is alive is not swept");
 }
 
@@ -882,7 +892,7 @@ async fn the_keys_of_a_job_share_a_slot_and_go_with_it() {
             assert!(key == index || key == client || key.starts_with(&format!("{namespace}:{{{job}}}:")), "{key}");
         }
         fail(&*store, job, &failure(), at(20), at(99)).await;
-        store.swept(job).await.unwrap();
+        store.swept(job, JobState::Failed).await.unwrap();
         assert_eq!(keys(&namespace).await, BTreeSet::from([format!("{namespace}:{{{job}}}:job"), index, client]));
         store.remove(job).await.unwrap();
         assert_eq!(keys(&namespace).await, BTreeSet::new());

@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use shared::export::{
-    Attempt, ClientId, Encoding, Failure, Job, JobId, OpenTask, OutputKey, Slice, TaskMessage, TaskRef, Written,
+    Attempt, ClientId, Encoding, Failure, Job, JobId, JobState, OpenTask, OutputKey, Slice, TaskMessage, TaskRef,
+    Written,
 };
 use shared::fault::{Fault, FaultKind};
 use shared::fhir::search::Query;
@@ -97,8 +98,8 @@ impl JobStore for Faulty<Arc<dyn JobStore>> {
     async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault> {
         self.process.call("jobs.chores", About::All, self.port.chores(now, again, limit)).await
     }
-    async fn swept(&self, job: JobId) -> Result<(), Fault> {
-        self.process.call("jobs.swept", job, self.port.swept(job)).await
+    async fn swept(&self, job: JobId, state: JobState) -> Result<(), Fault> {
+        self.process.call("jobs.swept", job, self.port.swept(job, state)).await
     }
     async fn remove(&self, job: JobId) -> Result<(), Fault> {
         self.process.call("jobs.remove", job, self.port.remove(job)).await

@@ -1,6 +1,8 @@
--- swept: an ended job is next looked at when it expires
+-- swept: a job that ended in a state, and is in it still, is next looked at when it expires
 -- KEYS   1 job
--- gives  1 if the job is at its end, 0 if not
-if redis.call('HEXISTS', KEYS[1], 'ended_at') == 0 then return 0 end
+-- ARGV   1 the state
+-- gives  1 if the job is at that end, 0 if not
+local state, ended = unpack(redis.call('HMGET', KEYS[1], 'state', 'ended_at'))
+if not ended or state ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'swept', 1)
 return 1

@@ -107,7 +107,10 @@ async fn ask(store: &dyn JobStore, jobs: &[JobId], call: &Call) -> String {
             let backlog = store.backlog(at(now)).await.unwrap();
             format!("{chores:?}, then {backlog:?}")
         }
-        Call::Swept { job } => line(store.swept(jobs[job]).await),
+        Call::Swept { job } => {
+            let state = store.job(jobs[job]).await.unwrap().map_or(JobState::Cancelled, |job| job.state);
+            line(store.swept(jobs[job], state).await)
+        }
         Call::Remove { job } => line(store.remove(jobs[job]).await),
         // `overdue` is exact only after chores.
         Call::Backlog { now } => line(store.backlog(at(now)).await.map(|backlog| backlog.jobs)),
