@@ -71,20 +71,23 @@ fn read(store: &MemoryOutputs, manifest: &Manifest) -> Result<Reached, String> {
     Ok(reached)
 }
 
-/// Waits until nothing happens any more, because nothing is left to be done: no message on its way, no due time, no litter.
+/// Waits until nothing happens any more, because nothing is left to be done: no message on its way, no due time. Then there
+/// must be no litter.
 pub async fn comes_to_rest(world: &World, seen: &[Seen]) -> Result<(), String> {
-    let mut why = Ok(());
+    let mut why = Err("nobody has looked".to_owned());
     for _ in 0..200 {
-        why = is_at_rest(world, seen).await;
-        if why.is_ok() {
-            return Ok(());
+        let before = why;
+        why = is_at_rest(world).await;
+        // Twice in a row: what a worker has in hand at that moment cannot be seen.
+        if before.is_ok() && why.is_ok() {
+            return no_litter(world, seen);
         }
         sleep(Duration::from_secs(5)).await;
     }
     why.map_err(|why| format!("it does not come to rest: {why}"))
 }
 
-async fn is_at_rest(world: &World, seen: &[Seen]) -> Result<(), String> {
+async fn is_at_rest(world: &World) -> Result<(), String> {
     let in_flight = world.mischief.in_flight();
     if in_flight > 0 {
         return Err(format!("{in_flight} messages or objects are on their way"));
@@ -96,7 +99,7 @@ async fn is_at_rest(world: &World, seen: &[Seen]) -> Result<(), String> {
     if backlog.overdue > 0 {
         return Err(format!("there is something to do before the first job expires: {backlog:?}"));
     }
-    no_litter(world, seen)
+    Ok(())
 }
 
 /// Neither waiting nor dead; what a worker holds waits again when it is gone.

@@ -48,10 +48,11 @@ impl Trouble {
     }
 
     /// How often a task may be started.
-    pub fn attempts(&self) -> u32 {
+    pub fn attempts(&self, random: &mut Random) -> u32 {
         match self {
             Self::Kills(_) => 100_000,
-            Self::StopsAndFaults(_) => 5,
+            // Fewer than there are by default: none of them may be lost.
+            Self::StopsAndFaults(_) => *random.pick(&[3, 5]),
         }
     }
 }

@@ -104,7 +104,7 @@ impl World {
             file_bytes: 100 + random.below(2_000),
             window: small(random, 4),
             permits: 2,
-            task_attempts: trouble.attempts(),
+            task_attempts: trouble.attempts(random),
             janitor_seconds: 1 + random.below(5),
             published_due_seconds: *random.pick(&[20, 60, 300]),
             retention_seconds: 100_000,
