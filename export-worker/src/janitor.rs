@@ -8,7 +8,7 @@ use shared::fault::Fault;
 use shared::jobs::Chore;
 use shared::shutdown::Shutdown;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::Worker;
 use crate::publish::Silent;
@@ -60,6 +60,12 @@ async fn look(worker: &Worker) -> Result<(), Fault> {
             }
             Chore::Sweep => sweep(worker, job).await,
             Chore::Remove => remove(worker, job).await,
+            // Once a look, and no look hands it out again before `working_due` has passed.
+            Chore::Mend { why } => {
+                worker.metrics.unreadable_jobs.inc();
+                error!(job.id = %job, why, "the record of job {job} cannot be read: mend or delete its keys in the job store");
+                Ok(())
+            }
         };
         if let Err(fault) = done {
             warn!(job.id = %job, %fault, "cannot clean up after job {job} now; it is tried again");

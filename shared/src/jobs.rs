@@ -146,6 +146,11 @@ pub enum Chore {
     Sweep,
     /// The job has expired: remove all its objects, then call [`JobStore::remove`].
     Remove,
+    /// Its record cannot be read, so nobody can do anything for it: tell the operator.
+    Mend {
+        /// What cannot be read, without any of it.
+        why: String,
+    },
 }
 
 /// The 128-bit name of something that only one task of a job may write.
@@ -258,7 +263,8 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Up to `limit` jobs that need somebody at `now`, with what they need. What it hands out is not handed out again
     /// before `again`, which lies after `now`: due tasks get `again` as their due time, ended jobs are looked at again then.
-    /// The tasks of one chore stand in the order of their numbers.
+    /// The tasks of one chore stand in the order of their numbers. A job whose record cannot be read keeps no other job
+    /// waiting: it is handed out as [`Chore::Mend`].
     async fn chores(&self, now: Instant, again: Instant, limit: usize) -> Result<Vec<(JobId, Chore)>, Fault>;
 
     /// Tells that the objects are gone which no manifest names of a job that ended in this state; it is looked at again when it

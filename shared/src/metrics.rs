@@ -35,6 +35,8 @@ pub struct Metrics {
     pub bytes: IntCounterVec,
     /// Tasks that the janitor published.
     pub republished: IntCounter,
+    /// Looks at jobs whose records cannot be read.
+    pub unreadable_jobs: IntCounter,
     /// Messages on the queues.
     pub queue: IntGaugeVec,
     /// Jobs in the store.
@@ -122,6 +124,10 @@ impl Metrics {
             republished: plain(
                 "atr_tasks_republished_total",
                 "Tasks that were due and published again; more than a few a minute means lost workers or a broker in trouble.",
+            ),
+            unreadable_jobs: plain(
+                "atr_unreadable_jobs_total",
+                "Looks of the janitor at a job whose record in the job store cannot be read; if it rises, the log names the job.",
             ),
             queue: gauge(
                 "atr_queue_messages",

@@ -935,6 +935,40 @@ async fn a_job_whose_record_is_gone_leaves_the_index() {
 }
 
 #[tokio::test]
+async fn a_job_whose_record_cannot_be_read_keeps_no_other_job_waiting() {
+    in_namespace(|namespace| async move {
+        let store: Store = Arc::new(redis_jobs(&namespace).await);
+        let mut broken = BTreeSet::new();
+        for commands in [
+            // Keys of another kind, a time that is no number, an end without the time of the next look.
+            [vec!["DEL", "due"], vec!["SET", "due", "secret"]],
+            [vec!["DEL", "job"], vec!["SET", "job", "secret"]],
+            [vec!["DEL", "tasks"], vec!["SET", "tasks", "secret"]],
+            [vec!["HSET", "job", "expires_at", "secret"], vec!["HSET", "job", "look", "secret"]],
+            [vec!["HSET", "job", "expires_at", "1"], vec!["HDEL", "job", "look"]],
+        ] {
+            let job = accepted(&store, at(10)).await;
+            for command in commands {
+                let key = format!("{namespace}:{{{job}}}:{}", command[1]);
+                let mut sent = redis::cmd(command[0]);
+                sent.arg(key).arg(&command[2..]).exec_async(&mut wire().await).await.unwrap();
+            }
+            broken.insert(job);
+        }
+        let sound = accepted(&store, at(10)).await;
+        let (mend, others): (Vec<_>, Vec<_>) = chores(&store, at(10), at(20))
+            .await
+            .into_iter()
+            .partition(|(_, chore)| matches!(chore, Chore::Mend { why } if !why.contains("secret")));
+        assert_eq!(mend.into_iter().map(|(job, _)| job).collect::<BTreeSet<_>>(), broken);
+        assert_eq!(others, [(sound, Chore::Publish(vec![OpenTask::PLAN]))]);
+        assert_eq!(chores(&store, before(at(20)), at(40)).await, [], "it is told again when it is looked at again");
+        assert_eq!(store.backlog(at(20)).await.unwrap(), Backlog { jobs: 6, overdue: 6 });
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn jobs_recorded_while_janitors_look_are_not_lost() {
     in_namespace(|namespace| async move {
         let store: Store = Arc::new(redis_jobs(&namespace).await);

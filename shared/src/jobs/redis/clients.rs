@@ -11,7 +11,6 @@
 
 use std::time::Duration;
 
-use super::record::unreadable;
 use super::{RedisJobs, millis};
 use crate::export::{ClientId, JobId, JobState};
 use crate::fault::Fault;
@@ -52,9 +51,9 @@ impl RedisJobs {
         let jobs: Vec<JobId> = names.iter().filter_map(|name| name.parse().ok()).collect();
         let mut alive = 0;
         for some in jobs.chunks(JOBS_AT_ONCE) {
-            let states = self.states(some).await?;
-            alive += states.iter().filter(|state| state.is_some_and(JobState::is_alive)).count() as u64;
-            let dead = some.iter().zip(states).filter(|(_, state)| !state.is_some_and(JobState::is_alive));
+            let are_alive = self.are_alive(some).await?;
+            alive += are_alive.iter().filter(|is_alive| **is_alive).count() as u64;
+            let dead = some.iter().zip(are_alive).filter(|(_, is_alive)| !is_alive);
             let dead: Vec<JobId> = dead.map(|(job, _)| *job).collect();
             alive += self.discount(&set, &dead).await?;
         }
@@ -71,8 +70,8 @@ impl RedisJobs {
         commands.srem(set, &names).ignore();
         self.connection.send::<()>(&commands, "forget", "jobs that have ended").await?;
 
-        let states = self.states(jobs).await?;
-        let recorded = names.iter().zip(states).filter(|(_, state)| state.is_some_and(JobState::is_alive));
+        let are_alive = self.are_alive(jobs).await?;
+        let recorded = names.iter().zip(are_alive).filter(|(_, is_alive)| *is_alive);
         let recorded: Vec<&String> = recorded.map(|(name, _)| name).collect();
         if recorded.is_empty() {
             return Ok(0);
@@ -84,18 +83,16 @@ impl RedisJobs {
         Ok(recorded.len() as u64)
     }
 
-    /// Where each job stands; `None` for one that is not recorded.
-    async fn states(&self, jobs: &[JobId]) -> Result<Vec<Option<JobState>>, Fault> {
+    /// Whether each job is recorded and at no end. One in a state that this build does not know counts: a client must not be
+    /// kept from its other jobs by it, nor have one more for it.
+    async fn are_alive(&self, jobs: &[JobId]) -> Result<Vec<bool>, Fault> {
         let mut commands = redis::pipe();
         for job in jobs {
             commands.hget(self.keys(*job).job(), "state");
         }
-        let names: Vec<Option<String>> = self.connection.send(&commands, "read the states of", "jobs").await?;
-        let state = |(name, job): (Option<String>, &JobId)| match name {
-            Some(name) => JobState::from_name(&name).map(Some).ok_or_else(|| unreadable(*job, "state")),
-            None => Ok(None),
-        };
-        names.into_iter().zip(jobs).map(state).collect()
+        let states: Vec<Option<String>> = self.connection.send(&commands, "read the states of", "jobs").await?;
+        let is_alive = |state: String| JobState::from_name(&state).is_none_or(JobState::is_alive);
+        Ok(states.into_iter().map(|state| state.is_some_and(is_alive)).collect())
     }
 
     /// The set of a client: its jobs. A digest stands for the client, whose name may hold anything, braces too.

@@ -52,6 +52,15 @@ impl RedisJobs {
         self.connection.send(&commands, "arrange a look at job", job).await
     }
 
+    /// Looks at a job that was taken from the index. What is wrong with its record alone is its chore, not a fault of the
+    /// look: all other jobs would stand still with it.
+    async fn look_alone(&self, job: JobId, now: Instant, again: Instant) -> Result<Option<(JobId, Chore)>, Fault> {
+        match self.look(job, now, again).await {
+            Err(fault) if !fault.is_transient() => Ok(Some((job, Chore::Mend { why: fault.to_string() }))),
+            looked => looked,
+        }
+    }
+
     /// Looks at a job that was taken from the index.
     async fn look(&self, job: JobId, now: Instant, again: Instant) -> Result<Option<(JobId, Chore)>, Fault> {
         let keys = self.keys(job);
@@ -107,7 +116,7 @@ impl RedisJobs {
                 break;
             }
             let jobs: Vec<JobId> = taken.iter().filter_map(|job| job.parse().ok()).collect();
-            let looks = stream::iter(jobs).map(|job| self.look(job, now, again)).buffered(LOOKS_AT_ONCE);
+            let looks = stream::iter(jobs).map(|job| self.look_alone(job, now, again)).buffered(LOOKS_AT_ONCE);
             let looks: Vec<_> = looks.try_collect().await?;
             chores.extend(looks.into_iter().flatten());
         }

@@ -152,6 +152,20 @@ async fn a_job_that_was_taken_for_gone_before_it_had_a_record_counts_once_it_has
     .await;
 }
 
+#[tokio::test]
+async fn a_job_whose_record_cannot_be_read_lets_its_client_begin_others() {
+    in_namespace(|namespace| async move {
+        let store: Store = Arc::new(redis_jobs(&namespace).await);
+        let (broken, _) = (accepted(&store, at(10)).await, accepted(&store, at(10)).await);
+        let key = format!("{namespace}:{{{broken}}}:job");
+        redis::cmd("HSET").arg(key).arg("state").arg("secret").exec_async(&mut wire().await).await.unwrap();
+        assert_eq!(live(&store, "client").await, 2, "as long as it is on record it counts");
+        store.remove(broken).await.unwrap();
+        assert_eq!(live(&store, "client").await, 1);
+    })
+    .await;
+}
+
 async fn live(store: &Store, client: &str) -> u64 {
     store.live_jobs(&ClientId(client.to_owned())).await.unwrap()
 }
