@@ -137,6 +137,7 @@ fn members(account: &Tally) -> Value {
         "written": account.written,
         "leftOut": account.left_out,
         "missing": account.missing,
+        "unreadable": account.unreadable,
         "missingReferences": account.missing_references,
     })
 }

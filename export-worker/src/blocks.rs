@@ -16,7 +16,7 @@ use shared::fhir::{
 use shared::source::{Listed, Stored};
 
 use crate::frame::{Frame, TaskError};
-use crate::listed::{account_for, read};
+use crate::listed::{Fate, account_for, read};
 use crate::parts::Parts;
 use crate::problems::missing;
 use crate::select::verdict;
@@ -67,17 +67,22 @@ async fn write(
     let is_member = named_by == Attribution::Entity;
     let Some(stored) = stored else {
         if is_member {
-            account_for(&mut parts.tally, None);
+            account_for(&mut parts.tally, Fate::Missing);
         }
         return parts.missing(named_by.path(), &missing(frame, named_by.path(), &key)).await;
     };
     let after_since = |at: Instant| selection.since.is_some() && selection.is_new(at);
-    let patient = verdict(selection, own, &stored, after_since(listed_since));
+    // What else is in the block is written though the Patient cannot be: the client learns of both.
+    let patient = stored.as_line().map(|stored| (verdict(selection, own, &stored, after_since(listed_since)), stored));
     if is_member {
-        account_for(&mut parts.tally, Some(patient));
+        let fate = patient.as_ref().map_or(Fate::Unreadable, |(verdict, _)| Fate::Met(*verdict));
+        account_for(&mut parts.tally, fate);
     }
     let mut lines: Vec<&Stored> = Vec::new();
-    lines.extend(patient.is_ok().then_some(&stored));
+    match &patient {
+        Ok((verdict, stored)) => lines.extend(verdict.is_ok().then_some(stored)),
+        Err(why) => parts.unsound(&key, why).await?,
+    }
     // What a new or changed Coverage leads to may be new to the client, too.
     let mut led_to: HashSet<ResourceKey> = HashSet::new();
     let is_newly_listed =
@@ -170,7 +175,9 @@ async fn fetch(
     let mut found = HashMap::with_capacity(keys.len());
     for keys in keys.chunks(frame.worker.limits.page_ids as usize) {
         let page = frame.worker.platform.source.fetch(frame.as_of, keys).await?;
-        found.extend(page.into_iter().map(|stored| (stored.resource.key.clone(), stored)));
+        // What cannot be read is in no block; the task that would write it to a file of its type tells of it.
+        let sound = page.into_iter().filter_map(|stored| stored.as_line().ok());
+        found.extend(sound.map(|stored| (stored.resource.key.clone(), stored)));
     }
     Ok(found)
 }

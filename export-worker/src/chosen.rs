@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use shared::export::Written;
-use shared::fhir::{Instant, Member, ResourceId, ResourceKey, Target};
+use shared::fhir::{Instant, ResourceId, ResourceKey, ResourceType, Target};
 
 use crate::closure::{Closure, Elsewhere, Referrer};
 use crate::frame::{Frame, TaskError};
 use crate::group::{self, GroupLine};
 use crate::list::head;
 use crate::parts::Parts;
-use crate::problems::unresolvable;
+use crate::problems::{unreadable_member, unresolvable};
 use crate::select::verdict;
 
 /// Writes the chosen patients of a list.
@@ -25,13 +25,18 @@ pub async fn chosen(frame: &Frame<'_>, list: &ResourceId) -> Result<Written, Tas
 async fn walk(frame: &Frame<'_>, list: &ResourceId, parts: &mut Parts<'_>) -> Result<(), TaskError> {
     let selection = &frame.request.selection;
     let head = head(frame, list).await?;
-    let group = group::stored(list, &head);
+    let last_updated = head.last_updated;
+    let sound = group::sound(list, head);
     let members = members(frame, list).await?;
     let mut closure = Closure::new(frame, Elsewhere::Nothing);
     // All of them before anything is followed: a Coverage may lead to a patient whose own member comes later.
     want(frame, list, &members, &mut closure, parts).await?;
     closure.follow(Vec::new(), parts).await?;
-    let joined = selection.since.is_some() && selection.is_new(head.last_updated);
+    let joined = selection.since.is_some() && selection.is_new(last_updated);
+    let (head, group) = match sound {
+        Ok(sound) => sound,
+        Err(why) => return parts.unsound(&ResourceKey::new(ResourceType::GROUP, list.clone()), &why).await,
+    };
     if verdict(selection, &frame.worker.own_bases, &group, false).is_ok() {
         match GroupLine::subsetted(frame, list, &head, members.is_empty()) {
             Some(line) => write(line, &members, parts).await?,
@@ -43,8 +48,9 @@ async fn walk(frame: &Frame<'_>, list: &ResourceId, parts: &mut Parts<'_>) -> Re
 
 async fn write(mut line: GroupLine, members: &[Bytes], parts: &mut Parts<'_>) -> Result<(), TaskError> {
     line.begin(parts).await?;
-    for member in members {
-        line.member(member, parts).await?;
+    // Those that cannot be read were told of when it was noted what they name.
+    for member in members.iter().filter_map(|member| group::member(member).ok()) {
+        line.member(&member.line, parts).await?;
     }
     line.end(parts).await
 }
@@ -68,8 +74,14 @@ async fn want(
     let mut named: Vec<(&'static str, ResourceKey)> = Vec::new();
     for member in members {
         parts.tally.entries += 1;
-        // A source that found it by its patient has read it.
-        let Some(member) = std::str::from_utf8(member).ok().and_then(|text| Member::read(text).ok()) else { continue };
+        let member = match group::member(member) {
+            Ok(member) => member.says,
+            Err(why) => {
+                parts.tally.without_patient += 1;
+                parts.problem(&unreadable_member(frame, "member", &why)).await?;
+                continue;
+            }
+        };
         parts.tally.inactive += u64::from(member.inactive);
         for (way, reference) in &member.references {
             match reference.target(&frame.worker.own_bases) {

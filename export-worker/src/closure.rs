@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use shared::export::Anchor;
 use shared::fhir::{
-    Attribution, Issue, Reference, Resource, ResourceId, ResourceKey, ResourceType, Target, json, references,
+    Attribution, Issue, Reference, Resource, ResourceId, ResourceKey, ResourceType, Target, Unsound, json, references,
 };
 use shared::jobs::Digest;
 use shared::source::Stored;
@@ -21,7 +21,7 @@ use shared::source::Stored;
 use crate::blocks::in_blocks;
 use crate::deleted;
 use crate::frame::{Frame, TaskError};
-use crate::listed::account_for;
+use crate::listed::{Fate, account_for};
 use crate::parts::Parts;
 use crate::problems::{missing, nested_list, unreadable, unresolvable};
 use crate::select::verdict;
@@ -202,14 +202,21 @@ impl<'a> Closure<'a> {
             keys.dedup();
             let found = frame.worker.platform.source.fetch(frame.as_of, &keys).await?;
             let in_blocks = self.written_in_blocks(&found).await?;
-            let found: HashMap<&ResourceKey, &Stored> =
-                found.iter().map(|stored| (&stored.resource.key, stored)).collect();
+            let found: HashMap<ResourceKey, Result<Stored, Unsound>> =
+                found.into_iter().map(|stored| (stored.resource.key.clone(), stored.as_line())).collect();
             let first = page.iter().filter(|wanted| wanted.claim != Claim::Second);
             let gone: Vec<ResourceKey> =
                 first.map(|wanted| &wanted.key).filter(|key| !found.contains_key(key)).cloned().collect();
             deleted::missing(frame, &gone, parts).await?;
             for wanted in page {
-                let stored = found.get(&wanted.key).copied();
+                let stored = match found.get(&wanted.key) {
+                    Some(Ok(stored)) => Some(stored),
+                    Some(Err(why)) => {
+                        self.tell_unsound(wanted, why, parts).await?;
+                        continue;
+                    }
+                    None => None,
+                };
                 if !in_blocks.contains(&wanted.key) {
                     self.write(wanted, stored, parts).await?;
                 }
@@ -257,24 +264,41 @@ impl<'a> Closure<'a> {
                 return Ok(());
             }
             if is_member {
-                account_for(&mut parts.tally, None);
+                account_for(&mut parts.tally, Fate::Missing);
             }
             return parts.missing(path, &missing(self.frame, path, key)).await;
         };
-        if matches!(self.elsewhere, Elsewhere::Types(types) if types.contains(&key.resource_type)) {
+        if self.is_in_a_slice(key) {
             return Ok(());
         }
         let own = &self.frame.worker.own_bases;
         if let Claim::First { with_second } = *claim
             && is_member
         {
-            account_for(&mut parts.tally, Some(verdict(selection, own, stored, with_second)));
+            account_for(&mut parts.tally, Fate::Met(verdict(selection, own, stored, with_second)));
         }
         let changed = selection.is_new(stored.last_updated);
         if changed == (*claim != Claim::Second) && verdict(selection, own, stored, !changed).is_ok() {
             parts.resource(&stored.resource).await?;
         }
         Ok(())
+    }
+
+    /// Tells that a claimed resource cannot be read, if this claim is the first and no other task tells it.
+    async fn tell_unsound(&self, wanted: &Wanted, why: &Unsound, parts: &mut Parts<'_>) -> Result<(), TaskError> {
+        let Wanted { key, path, claim } = wanted;
+        if *claim == Claim::Second || self.is_in_a_slice(key) {
+            return Ok(());
+        }
+        if self.is_member(path, key) {
+            account_for(&mut parts.tally, Fate::Unreadable);
+        }
+        parts.unsound(key, why).await
+    }
+
+    /// Whether there is a task for all resources of its type.
+    fn is_in_a_slice(&self, key: &ResourceKey) -> bool {
+        matches!(self.elsewhere, Elsewhere::Types(types) if types.contains(&key.resource_type))
     }
 
     /// Whether it is a member's Patient, which has to be accounted for.

@@ -1,8 +1,10 @@
 //! One Group on one line, streamed member by member, however many there are.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use shared::export::OutputKind;
-use shared::fhir::{Resource, ResourceId, ResourceKey, ResourceType, edit, json};
+use shared::fhir::{Member, Resource, ResourceId, ResourceKey, ResourceType, Unreadable, Unsound, edit, json};
 use shared::source::{ListHead, Stored};
 
 use crate::frame::{Frame, TaskError};
@@ -68,6 +70,44 @@ impl GroupLine {
         parts.write(OutputKind::Output, ResourceType::GROUP, &self.after).await?;
         parts.end_line(OutputKind::Output, ResourceType::GROUP).await
     }
+}
+
+/// A Group without its members, and the same as a resource: both of a text that is sound. Its members come between the
+/// two parts of the head.
+pub fn sound(id: &ResourceId, head: ListHead) -> Result<(ListHead, Stored), Unsound> {
+    let written = stored(id, &head);
+    let length = written.resource.body.len();
+    let stored = written.as_line()?;
+    let has_place = head.before.ends_with(b"[") && head.after.starts_with(b"]");
+    if stored.resource.body.len() == length && (has_place || head.members == 0) {
+        return Ok((head, stored));
+    }
+    let text = String::from_utf8_lossy(&stored.resource.body);
+    let opened = json::open_group(&text).map_err(Unreadable::from)?;
+    if head.members > 0 && !opened.has_place_for_members() {
+        return Err(Unsound::NoPlaceForMembers);
+    }
+    let part = |part: &str| Bytes::copy_from_slice(part.as_bytes());
+    let head = ListHead { before: part(opened.before), after: part(opened.after), ..head };
+    Ok((head, stored))
+}
+
+/// A member that can be read.
+pub struct ReadMember<'a> {
+    /// Its text, on one line.
+    pub line: Cow<'a, [u8]>,
+    /// What it says.
+    pub says: Member<'a>,
+}
+
+/// Reads a member of a list; says why it cannot be read, with nothing of its text.
+pub fn member(text: &Bytes) -> Result<ReadMember<'_>, String> {
+    let json = std::str::from_utf8(text).map_err(|_| "it is not UTF-8 text".to_owned())?;
+    let says = Member::read(json).map_err(|error| json::reason(&error))?;
+    let breaks = text.contains(&b'\n') || text.contains(&b'\r');
+    let line =
+        if breaks { Cow::Owned(json::one_line(json).into_owned().into_bytes()) } else { Cow::Borrowed(&text[..]) };
+    Ok(ReadMember { line, says })
 }
 
 /// Members that are read where one resource would be: a member is about a fifth as long.

@@ -1,14 +1,17 @@
 //! The task of the Group itself: one line, and the account of its members.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use shared::export::Written;
-use shared::fhir::{Issue, IssueCode, Member, ResourceId, ResourceKey, ResourceType, Target, json};
-use shared::source::ListHead;
+use shared::fhir::{Issue, IssueCode, Member, ResourceId, ResourceKey, ResourceType, Target};
+use shared::source::{ListHead, Stored};
 
 use crate::closure::{Closure, Elsewhere, Referrer};
 use crate::frame::{Frame, TaskError};
-use crate::group::{self, GroupLine};
+use crate::group::{self, GroupLine, ReadMember};
 use crate::parts::Parts;
-use crate::problems::{contained, unresolvable};
+use crate::problems::{contained, unreadable_member, unresolvable};
 use crate::select::verdict;
 
 /// Writes the Group, reports the members that name nobody, and follows what its head refers to (T1, T5, T7).
@@ -21,15 +24,18 @@ pub async fn list(frame: &Frame<'_>, id: &ResourceId) -> Result<Written, TaskErr
 async fn walk(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Result<(), TaskError> {
     let selection = &frame.request.selection;
     let head = head(frame, id).await?;
-    let group = group::stored(id, &head);
     let joined = selection.since.is_some() && selection.is_new(head.last_updated);
-    let is_written = verdict(selection, &frame.worker.own_bases, &group, false).is_ok();
-    let mut line = if is_written { GroupLine::whole(frame, id, &head) } else { None };
-    match &line {
-        Some(line) => line.begin(parts).await?,
-        None if is_written => parts.uncut(&group.resource).await?,
-        None => {}
-    }
+    // A Group whose own text is broken takes none of its members along.
+    let (group, mut line) = match group::sound(id, head.clone()) {
+        Ok((head, group)) => {
+            let line = begin(frame, id, &head, &group, parts).await?;
+            (Some(group), line)
+        }
+        Err(why) => {
+            parts.unsound(&ResourceKey::new(ResourceType::GROUP, id.clone()), &why).await?;
+            (None, None)
+        }
+    };
     let mut closure = Closure::new(frame, Elsewhere::List(id));
     let (mut from, mut page) = (0, group::members(frame, id, &head, 0).await?);
     while !page.is_empty() {
@@ -37,10 +43,10 @@ async fn walk(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Resu
         let write = async {
             let mut absolute = Vec::new();
             for (number, member) in (from..).zip(&page) {
+                let Some(member) = examine(frame, number, member, &mut absolute, parts).await? else { continue };
                 if let Some(line) = &mut line {
-                    line.member(member, parts).await?;
+                    line.member(&member, parts).await?;
                 }
-                examine(frame, number, member, &mut absolute, parts).await?;
             }
             want_unlisted(frame, id, absolute, joined, &mut closure).await?;
             closure.follow(Vec::new(), parts).await
@@ -56,7 +62,26 @@ async fn walk(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Resu
         let text = format!("Group/{id}: the list has no members, so nobody else is exported");
         parts.problem(&Issue::information(IssueCode::Informational, text).at("Group.member")).await?;
     }
-    closure.follow(vec![Referrer { joined, stored: group }], parts).await
+    closure.follow(group.into_iter().map(|stored| Referrer { joined, stored }).collect(), parts).await
+}
+
+/// Begins the line of the Group, if it is written.
+async fn begin(
+    frame: &Frame<'_>,
+    id: &ResourceId,
+    head: &ListHead,
+    group: &Stored,
+    parts: &mut Parts<'_>,
+) -> Result<Option<GroupLine>, TaskError> {
+    if verdict(&frame.request.selection, &frame.worker.own_bases, group, false).is_err() {
+        return Ok(None);
+    }
+    let line = GroupLine::whole(frame, id, head);
+    match &line {
+        Some(line) => line.begin(parts).await?,
+        None => parts.uncut(&group.resource).await?,
+    }
+    Ok(line)
 }
 
 /// The head of the list; the job fails when the list is gone.
@@ -65,24 +90,23 @@ pub async fn head(frame: &Frame<'_>, id: &ResourceId) -> Result<ListHead, TaskEr
     head.ok_or_else(|| TaskError::GiveUp(format!("the attribution list Group/{id} is no longer there")))
 }
 
-/// A member that names nobody is in no slice, so this is where it is accounted for.
-async fn examine(
+/// A member that names nobody is in no slice, so this is where it is accounted for. Answers its text for the line of the
+/// Group; nothing when it cannot be read.
+async fn examine<'a>(
     frame: &Frame<'_>,
     number: u64,
-    member: &[u8],
+    member: &'a Bytes,
     absolute: &mut Vec<(&'static str, ResourceKey)>,
     parts: &mut Parts<'_>,
-) -> Result<(), TaskError> {
+) -> Result<Option<Cow<'a, [u8]>>, TaskError> {
     let anchor = &frame.request.anchor;
     parts.tally.entries += 1;
-    let read = std::str::from_utf8(member).map_err(|error| error.to_string());
-    let member = match read.and_then(|text| Member::read(text).map_err(|error| json::reason(&error))) {
+    let ReadMember { line, says: member } = match group::member(member) {
         Ok(member) => member,
-        Err(reason) => {
+        Err(why) => {
             parts.tally.without_patient += 1;
-            let issue =
-                Issue::warning(IssueCode::Structure, format!("{anchor}: member[{number}] cannot be read: {reason}"));
-            return parts.problem(&issue.at(format!("Group.member[{number}]"))).await;
+            parts.problem(&unreadable_member(frame, &format!("member[{number}]"), &why)).await?;
+            return Ok(None);
         }
     };
     parts.tally.inactive += u64::from(member.inactive);
@@ -109,7 +133,7 @@ async fn examine(
             }
         }
     }
-    Ok(())
+    Ok(Some(line))
 }
 
 /// Whoever loaded the list may not have known an absolute URL for the server's own; then what it names is in no slice, and

@@ -84,16 +84,26 @@ async fn write(
         }
         let Some(stored) = stored else {
             if is_member {
-                account_for(&mut parts.tally, None);
+                account_for(&mut parts.tally, Fate::Missing);
             }
             parts.missing(named_by.path(), &missing(frame, named_by.path(), &key)).await?;
             continue;
+        };
+        let stored = match stored.as_line() {
+            Ok(stored) => stored,
+            Err(why) => {
+                if is_member {
+                    account_for(&mut parts.tally, Fate::Unreadable);
+                }
+                parts.unsound(&key, &why).await?;
+                continue;
+            }
         };
         // Who has joined since the last export has never been told of, however old the resource is (standards §5.29).
         let joined = selection.since.is_some() && selection.is_new(listed_since);
         let verdict = verdict(selection, &frame.worker.own_bases, &stored, joined);
         if is_member {
-            account_for(&mut parts.tally, Some(verdict));
+            account_for(&mut parts.tally, Fate::Met(verdict));
         }
         if verdict.is_ok() && !in_blocks.contains(&key) {
             parts.resource(&stored.resource).await?;
@@ -107,12 +117,24 @@ async fn write(
     closure.follow(referrers, parts).await
 }
 
-/// Counts what became of a member's Patient; `None` when there is none.
-pub fn account_for(tally: &mut Tally, verdict: Option<Result<(), LeftOut>>) {
+/// What became of a member's Patient.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    /// There is none.
+    Missing,
+    /// What there is cannot be read.
+    Unreadable,
+    /// It was written, or left out.
+    Met(Result<(), LeftOut>),
+}
+
+/// Counts what became of a member's Patient.
+pub fn account_for(tally: &mut Tally, fate: Fate) {
     tally.patients += 1;
-    match verdict {
-        None => tally.missing += 1,
-        Some(Ok(())) => tally.written += 1,
-        Some(Err(left_out)) => *tally.left_out.entry(left_out.name().to_owned()).or_default() += 1,
+    match fate {
+        Fate::Missing => tally.missing += 1,
+        Fate::Unreadable => tally.unreadable += 1,
+        Fate::Met(Ok(())) => tally.written += 1,
+        Fate::Met(Err(left_out)) => *tally.left_out.entry(left_out.name().to_owned()).or_default() += 1,
     }
 }

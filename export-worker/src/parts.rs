@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use shared::export::{Output, OutputKey, OutputKind, Tally, Written};
-use shared::fhir::{Issue, IssueCode, Resource, ResourceType};
+use shared::fhir::{Issue, IssueCode, Resource, ResourceKey, ResourceType, Unsound};
 
 use crate::file::OpenFile;
 use crate::frame::{Frame, TaskError};
+use crate::problems::unsound;
 use crate::select;
 
 /// The type that stands in the name of a file of blocks, which holds several.
@@ -19,6 +20,8 @@ pub struct Parts<'a> {
     finished: Vec<Output>,
     /// What the walk has found of the members of the list.
     pub tally: Tally,
+    /// How many resources of each type cannot be read.
+    unsound: BTreeMap<ResourceType, u64>,
 }
 
 /// A resource may itself be an OperationOutcome or a Bundle; it does not belong among the errors or deletions.
@@ -26,7 +29,7 @@ type Slot = (ResourceType, OutputKind);
 
 impl<'a> Parts<'a> {
     pub fn new(frame: &'a Frame<'a>) -> Self {
-        Self { frame, open: BTreeMap::new(), finished: Vec::new(), tally: Tally::default() }
+        Self { frame, open: BTreeMap::new(), finished: Vec::new(), tally: Tally::default(), unsound: BTreeMap::new() }
     }
 
     /// Writes one resource, or what was asked for of it.
@@ -66,6 +69,12 @@ impl<'a> Parts<'a> {
             self.frame.request.anchor
         );
         self.problem(&Issue::warning(IssueCode::Structure, text).at(key.resource_type.name())).await
+    }
+
+    /// Tells that a resource is not what it should be, so that it cannot be a line of a file.
+    pub async fn unsound(&mut self, key: &ResourceKey, why: &Unsound) -> Result<(), TaskError> {
+        *self.unsound.entry(key.resource_type).or_default() += 1;
+        self.problem(&unsound(self.frame, key, why)).await
     }
 
     /// Writes one line.
@@ -126,6 +135,7 @@ impl<'a> Parts<'a> {
 
     /// Finishes all files when the walk went well, and answers them; else gives them all up and answers the error.
     pub async fn close(mut self, walked: Result<(), TaskError>) -> Result<Written, TaskError> {
+        self.warn_of_the_unsound();
         let mut result = walked;
         while let Some((_, open)) = self.open.pop_first() {
             match result {
@@ -145,6 +155,15 @@ impl<'a> Parts<'a> {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// For the operator, who has to mend them: how many, and not whose. The error files say which.
+    fn warn_of_the_unsound(&self) {
+        let Frame { task, worker, .. } = self.frame;
+        for (resource_type, count) in &self.unsound {
+            worker.metrics.unreadable_resources.with_label_values(&[resource_type.name()]).inc_by(*count);
+            tracing::warn!(job.id = %task.job, task.no = %task.task, count, "{count} rows of the source are not the JSON of the {resource_type} that they should be; the job's error files name them");
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use shared::export::Grounds;
-use shared::fhir::{Issue, IssueCode, ResourceKey, Unresolvable};
+use shared::fhir::{Issue, IssueCode, ResourceKey, Unresolvable, Unsound};
 
 use crate::frame::Frame;
 
@@ -47,6 +47,22 @@ pub fn unreadable(frame: &Frame<'_>, key: &ResourceKey, reason: &str) -> Issue {
     let anchor = &frame.request.anchor;
     let text = format!("{anchor}: the references of {named} cannot be read, so they are not followed: {reason}");
     Issue::warning(IssueCode::Structure, text).at(key.resource_type.name())
+}
+
+/// The line for a resource that is not what its row in the source says.
+pub fn unsound(frame: &Frame<'_>, key: &ResourceKey, why: &Unsound) -> Issue {
+    let named = named(&frame.request.grounds, key);
+    let text = format!(
+        "{}: {named} cannot be exported: {why}; the operator of the server has to mend it",
+        frame.request.anchor
+    );
+    Issue::error(IssueCode::Structure, text).at(key.resource_type.name())
+}
+
+/// The line for a member of the list that is no JSON of one. `which` is its element, `why` has nothing of its text.
+pub fn unreadable_member(frame: &Frame<'_>, which: &str, why: &str) -> Issue {
+    let text = format!("{}: {which} cannot be read, so it is left out: {why}", frame.request.anchor);
+    Issue::error(IssueCode::Structure, text).at(format!("Group.{which}"))
 }
 
 /// A resource by its key, or by its type alone.

@@ -1,5 +1,7 @@
 //! The task of a slice of all that the server holds of a type, for exports of all patients or of the whole system.
 
+use std::collections::BTreeSet;
+
 use shared::export::{Slice, Written};
 use shared::fhir::{ResourceId, ResourceKey, ResourceType};
 use shared::source::Stored;
@@ -8,6 +10,7 @@ use crate::closure::{Closure, Elsewhere, Referrer};
 use crate::frame::{Frame, TaskError};
 use crate::group::{self, GroupLine};
 use crate::parts::Parts;
+use crate::problems::unreadable_member;
 use crate::select::{belongs, verdict};
 
 /// The types that are in compartments of patients and have slices of their own in an export of some patients. Groups are
@@ -62,7 +65,21 @@ async fn write(
     let selection = &frame.request.selection;
     let mut referrers = Vec::new();
     for stored in page {
-        let ResourceKey { resource_type, id } = &stored.resource.key;
+        let key = stored.resource.key.clone();
+        let stored = match stored.as_line() {
+            Ok(stored) => stored,
+            // Whose it is cannot be read; of others than the chosen patients not even an id may be told.
+            Err(why) => {
+                let is_chosen = |chosen: &BTreeSet<ResourceId>| {
+                    key.resource_type == ResourceType::PATIENT && chosen.contains(&key.id)
+                };
+                if selection.patients.as_ref().is_none_or(is_chosen) {
+                    parts.unsound(&key, &why).await?;
+                }
+                continue;
+            }
+        };
+        let ResourceKey { resource_type, id } = &key;
         if verdict(selection, &frame.worker.own_bases, &stored, false).is_ok() {
             if *resource_type == ResourceType::GROUP {
                 write_group(frame, id, parts).await?;
@@ -84,15 +101,20 @@ async fn write(
 
 async fn write_group(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Result<(), TaskError> {
     let Some(head) = frame.worker.platform.source.list(id, frame.as_of).await? else { return Ok(()) };
-    let Some(mut line) = GroupLine::whole(frame, id, &head) else {
-        return parts.uncut(&group::stored(id, &head).resource).await;
+    let (head, group) = match group::sound(id, head) {
+        Ok(sound) => sound,
+        Err(why) => return parts.unsound(&ResourceKey::new(ResourceType::GROUP, id.clone()), &why).await,
     };
+    let Some(mut line) = GroupLine::whole(frame, id, &head) else { return parts.uncut(&group.resource).await };
     line.begin(parts).await?;
     let mut from = 0;
     while from < head.members {
         let page = group::members(frame, id, &head, from).await?;
-        for member in &page {
-            line.member(member, parts).await?;
+        for (number, member) in (from..).zip(&page) {
+            match group::member(member) {
+                Ok(member) => line.member(&member.line, parts).await?,
+                Err(why) => parts.problem(&unreadable_member(frame, &format!("member[{number}]"), &why)).await?,
+            }
         }
         from += page.len() as u64;
     }

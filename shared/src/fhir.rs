@@ -16,6 +16,7 @@ mod reference;
 mod resource;
 mod resource_type;
 pub mod search;
+mod sound;
 mod summary;
 
 pub use elements::{Elements, UnknownElement};
@@ -26,4 +27,5 @@ pub use outcome::{Issue, IssueCode, Severity};
 pub use reference::{OwnBases, Reference, Target, Unresolvable};
 pub use resource::{Attribution, Member, Resource, Unreadable, references};
 pub use resource_type::{ResourceType, UnknownType};
+pub use sound::Unsound;
 pub use summary::{Summary, UnknownSummary, summarize};

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub bytes: IntCounterVec,
     /// Tasks that the janitor published.
     pub republished: IntCounter,
+    /// Resources of the source that are not what they should be.
+    pub unreadable_resources: IntCounterVec,
     /// Looks at jobs whose records cannot be read.
     pub unreadable_jobs: IntCounter,
     /// Messages on the queues.
@@ -124,6 +126,11 @@ impl Metrics {
             republished: plain(
                 "atr_tasks_republished_total",
                 "Tasks that were due and published again; more than a few a minute means lost workers or a broker in trouble.",
+            ),
+            unreadable_resources: counter(
+                "atr_unreadable_resources_total",
+                "Rows of the source that are not the JSON of the resource that they should be, by type, each time that an export came upon one; the error files name them.",
+                &["type"],
             ),
             unreadable_jobs: plain(
                 "atr_unreadable_jobs_total",

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::export::Slice;
 use crate::fault::Fault;
 use crate::fhir::search::Query;
-use crate::fhir::{Attribution, Identifier, Instant, Resource, ResourceId, ResourceKey, ResourceType};
+use crate::fhir::{Attribution, Identifier, Instant, Resource, ResourceId, ResourceKey, ResourceType, Unsound};
 
 /// The head of an attribution list: the Group without its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,13 @@ pub struct Stored {
     pub resource: Resource,
     /// When this version came to be, on this server.
     pub last_updated: Instant,
+}
+
+impl Stored {
+    /// The same as a line of a file; see [`Resource::as_line`].
+    pub fn as_line(self) -> Result<Self, Unsound> {
+        Ok(Self { resource: self.resource.as_line()?, ..self })
+    }
 }
 
 /// An id that a list names, and what is behind it.
@@ -87,7 +94,7 @@ pub struct Version {
 /// Where attribution lists and resources come from.
 ///
 /// Reads fail with `Unavailable` or `Busy` when the source cannot be asked now, with `Corrupt` when what it holds cannot
-/// be read. A list that is not there fails with `NotFound` in every verb but `list` and `listed_between`.
+/// be read. The texts of resources and members come as they are held: whether they are JSON is for the caller to see. A list that is not there fails with `NotFound` in every verb but `list` and `listed_between`.
 ///
 /// A source without a past answers as though all had always been as it is: nothing was deleted, and each resource has one
 /// version.

@@ -13,6 +13,7 @@ mod golden;
 mod issuers;
 mod levels;
 mod lifecycle;
+mod poison;
 mod processes;
 mod rights;
 mod selection;

@@ -116,20 +116,21 @@ fn a_page_links_to_the_next_one() {
 #[test]
 fn the_account_tells_of_every_member() {
     let account = Tally {
-        entries: 12,
+        entries: 14,
         inactive: 1,
         without_patient: 2,
-        patients: 9,
+        patients: 11,
         written: 5,
         left_out: [("_since".to_owned(), 3)].into(),
         missing: 1,
+        unreadable: 2,
         missing_references: [("Coverage.payor".to_owned(), 4)].into(),
     };
     let contents = Contents { links: vec![], next: None, account: Some(account) };
     let manifest = read(&job(Delivery::default()), contents);
     let members = json!({
-        "entries": 12, "inactive": 1, "withoutPatient": 2, "patients": 9, "written": 5, "leftOut": {"_since": 3},
-        "missing": 1, "missingReferences": {"Coverage.payor": 4},
+        "entries": 14, "inactive": 1, "withoutPatient": 2, "patients": 11, "written": 5, "leftOut": {"_since": 3},
+        "missing": 1, "unreadable": 2, "missingReferences": {"Coverage.payor": 4},
     });
     assert_eq!(manifest["extension"], json!({ MEMBERS: members }));
 }

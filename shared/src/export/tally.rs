@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What one task, or all tasks of a job together, found of the members of a list.
 ///
 /// The List task counts the entries, the tasks of the Patient slices count each patient once, so that of all tasks
-/// together `patients` = `written` + all of `left_out` + `missing`.
+/// together `patients` = `written` + all of `left_out` + `missing` + `unreadable`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
@@ -26,6 +26,8 @@ pub struct Tally {
     pub left_out: BTreeMap<String, u64>,
     /// Those among them for whom there is no Patient.
     pub missing: u64,
+    /// Those among them whose Patient is not the JSON of one.
+    pub unreadable: u64,
     /// Lines of the error files for references that lead to nothing, by path. What the members name by another way than
     /// `Type/id` has a line for each member; any other target has one, under the path by which it was met first.
     pub missing_references: BTreeMap<String, u64>,
@@ -39,6 +41,7 @@ impl AddAssign<&Self> for Tally {
         self.patients += more.patients;
         self.written += more.written;
         self.missing += more.missing;
+        self.unreadable += more.unreadable;
         for (sums, counts) in
             [(&mut self.left_out, &more.left_out), (&mut self.missing_references, &more.missing_references)]
         {

@@ -221,7 +221,7 @@ async fn every_member_is_accounted_for_in_the_manifest() {
         assert_eq!(
             account,
             json!({"entries": 5, "inactive": 1, "withoutPatient": 1, "patients": 3, "written": 1,
-                "leftOut": {"_typeFilter": 1}, "missing": 1,
+                "leftOut": {"_typeFilter": 1}, "missing": 1, "unreadable": 0,
                 "missingReferences": {
                     "Group.member.entity": 2, "Coverage.payor": 1,
                     path("ext-coverageReference"): 1, path("ext-attributedProvider"): 1}})

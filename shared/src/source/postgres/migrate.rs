@@ -5,11 +5,12 @@ use super::errors::fault;
 use crate::fault::Fault;
 
 /// The steps in order; a step that has been released is never changed, the next one is added.
-const STEPS: [(i32, &str, &str); 4] = [
+const STEPS: [(i32, &str, &str); 5] = [
     (1, "resources", include_str!("../../../migrations/0001_resources.sql")),
     (2, "beyond_lists", include_str!("../../../migrations/0002_beyond_lists.sql")),
     (3, "runs", include_str!("../../../migrations/0003_runs.sql")),
     (4, "stamps", include_str!("../../../migrations/0004_stamps.sql")),
+    (5, "json", include_str!("../../../migrations/0005_json.sql")),
 ];
 
 /// Creates the schema and its tables, or brings them up to date. Several may do so at once, each step is done once.

@@ -50,6 +50,7 @@ pub(super) async fn the_files_and_the_tally_of_a_task_come_back_as_they_were_giv
         written: 5,
         left_out: BTreeMap::from([("_since".to_owned(), 6), ("_typeFilter".to_owned(), 7)]),
         missing,
+        unreadable: 9,
         missing_references: BTreeMap::from([("Coverage.payor \"1\"\n\u{1F600}".to_owned(), 8)]),
     };
     let nothing = Written::default();
