@@ -15,6 +15,9 @@ pub enum Failure {
     SlowDown,
     /// 500 `InternalError`. The request is read to its end and not carried out.
     InternalError,
+    /// This status with this code: (507, `XMinioStorageFull`), (400, `ExpiredToken`). The request is read to its end and not
+    /// carried out.
+    Refusal(u16, &'static str),
     /// The request is carried out after this time.
     Delay(Duration),
     /// The connection closes when half of the body has come. The request is not carried out.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -24,6 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, warn};
 
 use crate::faults::{Failure, Faults};
+use crate::storage::refusal;
 
 /// How long a stop waits for requests under way. Then their connections are cut.
 const STOP_SECONDS: u64 = 5;
@@ -123,6 +124,11 @@ async fn answer(request: HttpRequest, store: S3Service, faults: Faults) -> Resul
         }
         Some(Failure::SlowDown) => refuse(request, S3ErrorCode::SlowDown).await,
         Some(Failure::InternalError) => refuse(request, S3ErrorCode::InternalError).await,
+        Some(Failure::Refusal(status, code)) => {
+            read_up_to(request, u64::MAX).await?;
+            Ok(refusal(StatusCode::from_u16(status)?, code, "devstore was told to refuse this request")
+                .to_http_response()?)
+        }
         Some(Failure::BreakRequest) => {
             let announced =
                 request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -13,10 +13,28 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use s3s::S3Result;
+use hyper::StatusCode;
+use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::catalog::{Catalog, Change};
 use crate::intake::Intake;
+
+/// The answer when bytes or a record could not be written: of a full disk as MinIO has it, so that a client can tell that to
+/// send it again at once is of no use.
+pub fn failed(error: io::Error) -> S3Error {
+    if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return S3Error::internal_error(error);
+    }
+    refusal(StatusCode::INSUFFICIENT_STORAGE, "XMinioStorageFull", "the disk is full; remove some objects")
+}
+
+/// An answer with a status and a code that S3 itself does not have.
+pub fn refusal(status: StatusCode, code: &'static str, message: &'static str) -> S3Error {
+    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
+    let mut refusal = S3Error::with_message(code, message);
+    refusal.set_status_code(status);
+    refusal
+}
 
 /// The bytes of a piece, chunk by chunk.
 pub type Chunks = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + Sync>>;

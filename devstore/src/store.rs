@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::catalog::{Catalog, Change, Object};
-use crate::storage::{Chunks, Medium};
+use crate::storage::{Chunks, Medium, failed};
 
 /// What is stored, and where. Clones share it.
 pub struct Store<M: Medium> {
@@ -61,7 +61,7 @@ impl<M: Medium> Store<M> {
         let work = move || {
             let (changes, answer) = decide(&catalog, &medium)?;
             for change in changes {
-                medium.record(&change, &catalog).map_err(S3Error::internal_error)?;
+                medium.record(&change, &catalog).map_err(failed)?;
                 catalog.apply(change);
             }
             unfinished.store(catalog.uploads().len(), Ordering::Relaxed);

@@ -122,7 +122,7 @@ async fn failed(worker: &Worker, task: TaskRef, work: &Work, fault: &Fault) -> (
         let reason = format!("task {} failed {tries} times, the last time because {}", task.task, cause(fault.kind()));
         return ("buried", fail(worker, task, reason).await);
     }
-    let after = back_off(task, tries);
+    let after = back_off(task, tries, fault.kind());
     warn!(job.id = %task.job, task.no = %task.task, task.kind = kind, attempt = %work.attempt, %fault, "task {task} failed and is tried again in {after:?}");
     ("retried", retry(worker, task, after, fault.is_transient()).await)
 }
@@ -130,7 +130,8 @@ async fn failed(worker: &Worker, task: TaskRef, work: &Work, fault: &Fault) -> (
 /// What a client is told of a fault. The fault itself names hosts, accounts and objects and stays in the log.
 fn cause(kind: FaultKind) -> &'static str {
     match kind {
-        FaultKind::Busy | FaultKind::Unavailable => "a part of the server could not be reached",
+        FaultKind::Unavailable => "a part of the server could not be reached",
+        FaultKind::Busy => "a part of the server has no room or too much to do; its operator has to look",
         FaultKind::Invalid => "a part of the server refused what it was asked; its operator has to look",
         FaultKind::Corrupt => "data of the list cannot be read; its operator has to look",
         FaultKind::NotFound | FaultKind::Conflict => "something that the export needs was taken away",
@@ -225,9 +226,11 @@ async fn keep(worker: &Worker, task: TaskRef, ended: &Shutdown) -> std::convert:
     }
 }
 
-/// Doubles from 1 second to a minute; the task's number spreads tasks that failed together.
-fn back_off(task: TaskRef, tries: u32) -> Duration {
-    let seconds = (1_u64 << (tries.clamp(1, 7) - 1)).min(60);
+/// Doubles from 1 second to a minute; the task's number spreads tasks that failed together. Of a refusal there are few tries,
+/// and it may be that a password is being changed or a policy being mended: they wait from 20 seconds on, five minutes in all.
+fn back_off(task: TaskRef, tries: u32, kind: FaultKind) -> Duration {
+    let doubled = 1_u64 << (tries.clamp(1, 7) - 1);
+    let seconds = if kind == FaultKind::Invalid { (20 * doubled).min(160) } else { doubled.min(60) };
     Duration::from_secs(seconds) + Duration::from_millis(u64::from(task.task.0) % 10 * 50)
 }
 
@@ -277,7 +280,8 @@ mod tests {
     #[test]
     fn the_wait_before_a_retry_doubles_and_is_bounded() {
         let task = TaskRef { job: JobId::random(), task: TaskNo(0) };
-        let waits: Vec<u64> = (1..=8).map(|tries| back_off(task, tries).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let waits = |kind| (1..=8).map(|tries| back_off(task, tries, kind).as_secs()).collect::<Vec<u64>>();
+        assert_eq!(waits(FaultKind::Busy), [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(waits(FaultKind::Invalid), [20, 40, 80, 160, 160, 160, 160, 160]);
     }
 }

@@ -27,14 +27,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::stream;
-use s3s::{S3Error, S3Result};
+use s3s::S3Result;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{Chunks, Medium};
+use super::{Chunks, Medium, failed};
 use crate::catalog::{Attributes, Catalog, Change, Details, Object, Part, Upload};
 use crate::intake::{Fingerprint, Intake};
 use crate::store::blocking;
@@ -323,7 +323,7 @@ impl Medium for Folder {
         let piece = Arc::new(self.new_piece());
         // The thread holds the piece: were the client to leave now, the file would else be made after it was removed.
         let held = Arc::clone(&piece);
-        let mut file = blocking(move || create(&held.path)).await.flatten().map_err(S3Error::internal_error)?;
+        let mut file = blocking(move || create(&held.path)).await.flatten().map_err(failed)?;
         let mut gathered = Vec::new();
         let mut gathered_bytes = 0;
         loop {
@@ -334,7 +334,7 @@ impl Medium for Folder {
             if gathered_bytes >= WRITE_BYTES || (is_end && gathered_bytes > 0) {
                 let batch = std::mem::take(&mut gathered);
                 gathered_bytes = 0;
-                file = blocking(move || append(file, &batch)).await.flatten().map_err(S3Error::internal_error)?;
+                file = blocking(move || append(file, &batch)).await.flatten().map_err(failed)?;
             }
             if is_end {
                 return Ok(piece);

@@ -25,13 +25,17 @@ fn puts() -> Requests {
 async fn requests_are_refused_as_often_as_told(t: &Trial) {
     t.store.faults().fail_next(1, puts().to_key("in/*"), Failure::SlowDown);
     t.store.faults().fail_next(1, puts().to_key("in/*"), Failure::InternalError);
+    t.store.faults().fail_next(1, puts().to_key("in/*"), Failure::Refusal(507, "XMinioStorageFull"));
+    t.store.faults().fail_next(1, puts().to_key("in/*"), Failure::Refusal(400, "ExpiredToken"));
     let put = |key: &str| t.s3.put_object().bucket(BUCKET).key(key).body(ByteStream::from(bytes(2_000_000, 1))).send();
     put("out/k").await.unwrap();
     assert_eq!(refusal(put("in/k").await), refused(503, "SlowDown"));
     assert_eq!(refusal(put("in/k").await), refused(500, "InternalError"));
+    assert_eq!(refusal(put("in/k").await), refused(507, "XMinioStorageFull"));
+    assert_eq!(refusal(put("in/k").await), refused(400, "ExpiredToken"));
     assert!(!t.is_there("in/k").await);
     put("in/k").await.unwrap();
-    assert_eq!((t.store.faults().struck(), t.store.faults().pending()), (2, 0));
+    assert_eq!((t.store.faults().struck(), t.store.faults().pending()), (4, 0));
 }
 
 async fn a_client_that_retries_gets_through(t: &Trial) {

@@ -48,6 +48,11 @@ pub(super) fn kind(code: Option<&str>, status: Option<u16>) -> FaultKind {
     match (code, status) {
         (Some("SlowDown" | "RequestTimeout" | "OperationAborted" | "Throttling" | "TooManyRequests"), _)
         | (_, Some(408 | 429 | 503)) => FaultKind::Busy,
+        // No room, or none that this bucket may have: MinIO says 507 or, of its quota, 400; Ceph says 403. Somebody has to make
+        // some, and what waits must not be lost until then.
+        (Some("XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "QuotaExceeded"), _) | (_, Some(507)) => {
+            FaultKind::Busy
+        }
         // The key of a session has run out: the next call signs with a new one.
         (Some("ExpiredToken" | "TokenRefreshRequired" | "InternalError"), _) => FaultKind::Unavailable,
         (Some("NoSuchBucket"), _) => FaultKind::Invalid,
@@ -61,6 +66,9 @@ pub(super) fn kind(code: Option<&str>, status: Option<u16>) -> FaultKind {
 fn hint(code: Option<&str>, status: Option<u16>) -> Option<&'static str> {
     match (code, status) {
         (Some("NoSuchBucket"), _) => Some("the name and the region"),
+        (Some("XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "QuotaExceeded"), _) | (_, Some(507)) => {
+            Some("the room that is left and the quota")
+        }
         (Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken"), _) => Some("the credentials"),
         (Some("RequestTimeTooSkewed"), _) => Some("this machine's clock against the store"),
         (Some("AccessDenied" | "Forbidden"), _) | (_, Some(401 | 403)) => Some("the credentials and the policy"),
@@ -86,6 +94,12 @@ mod tests {
             (Some("SlowDown"), 200, FaultKind::Busy),
             (None, 502, FaultKind::Unavailable),
             (Some("ExpiredToken"), 400, FaultKind::Unavailable),
+            (Some("XMinioStorageFull"), 507, FaultKind::Busy),
+            (Some("XMinioAdminBucketQuotaExceeded"), 400, FaultKind::Busy),
+            (Some("QuotaExceeded"), 403, FaultKind::Busy),
+            (None, 507, FaultKind::Busy),
+            (Some("InvalidAccessKeyId"), 403, FaultKind::Invalid),
+            (Some("RequestTimeTooSkewed"), 403, FaultKind::Invalid),
             (Some("NoSuchBucket"), 404, FaultKind::Invalid),
             (Some("NoSuchKey"), 404, FaultKind::NotFound),
             (Some("NoSuchUpload"), 404, FaultKind::NotFound),
