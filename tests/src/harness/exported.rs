@@ -1,8 +1,10 @@
 //! What a client has when an export is complete: the manifest, and what the files say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
-use reqwest::header::CONTENT_TYPE;
+use flate2::read::GzDecoder;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -53,7 +55,7 @@ impl Exported {
     async fn add(&mut self, array: &str, item: &Value, response: Response) {
         assert_eq!(response.status(), StatusCode::OK, "a link works as it is");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/fhir+ndjson");
-        let text = response.text().await.expect("a file is text");
+        let text = text_of(response).await;
         assert_eq!(Some(text.lines().count() as u64), item["count"].as_u64(), "count is the number of lines");
         assert!(text.ends_with('\n') && !text.contains("\n\n"), "NDJSON has a line for each resource and no other");
         match array {
@@ -106,4 +108,18 @@ impl Exported {
             assert!(self.reached.lines.insert(key.clone(), line.to_owned()).is_none(), "{key} stands twice");
         }
     }
+}
+
+/// The text of a file, which may be compressed.
+async fn text_of(response: Response) -> String {
+    let is_compressed = response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
+    let stored = response.bytes().await.expect("the store answers");
+    let mut text = String::new();
+    let read = if is_compressed {
+        GzDecoder::new(&stored[..]).read_to_string(&mut text)
+    } else {
+        (&stored[..]).read_to_string(&mut text)
+    };
+    read.expect("a file is text");
+    text
 }

@@ -2,8 +2,10 @@
 //! says what was wrong, and what others asked for at the same time is done.
 
 mod full_disk;
+mod ids;
 mod patience;
 mod rows;
+mod small_lists;
 
 use serde_json::Value;
 
