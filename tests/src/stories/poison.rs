@@ -3,6 +3,7 @@
 
 mod full_disk;
 mod ids;
+mod kick_offs;
 mod patience;
 mod rows;
 mod small_lists;
