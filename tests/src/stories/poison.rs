@@ -4,6 +4,7 @@
 mod full_disk;
 mod ids;
 mod kick_offs;
+mod killer;
 mod patience;
 mod rows;
 mod small_lists;
