@@ -47,8 +47,14 @@ impl OpenFile {
 
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.bytes += bytes.len() as u64;
-        self.gathered.extend_from_slice(bytes);
-        if self.gathered.len() >= PIECE_BYTES { self.hand_on().await } else { Ok(()) }
+        // A line may be of any length, and is in memory once already.
+        for bytes in bytes.chunks(PIECE_BYTES) {
+            self.gathered.extend_from_slice(bytes);
+            if self.gathered.len() >= PIECE_BYTES {
+                self.hand_on().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Hands on what has been gathered. If it is called off in the middle, neither the file nor its writer is of any use.

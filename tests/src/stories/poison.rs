@@ -5,6 +5,7 @@ mod full_disk;
 mod ids;
 mod kick_offs;
 mod killer;
+mod large;
 mod patience;
 mod rows;
 mod small_lists;
