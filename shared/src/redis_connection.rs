@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult, ScriptInvocation};
+use redis::{
+    Client, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult, ScriptInvocation,
+};
 
 use self::faults::fault;
 use crate::fault::{Fault, FaultKind};
@@ -107,7 +109,7 @@ impl RedisConnection {
     ) -> RedisResult<T> {
         let Current { mut manager, number } = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = ask(&mut manager).await;
-        if answer.as_ref().is_err_and(RedisError::is_timeout) {
+        if answer.as_ref().is_err_and(is_of_no_use_any_more) {
             self.replace(number)?;
         }
         answer
@@ -122,6 +124,13 @@ impl RedisConnection {
         }
         Ok(())
     }
+}
+
+/// Whether the manager would stay with a connection that nothing will come of: one that has not answered in time, or that could
+/// not be made because the password was refused. It tries again only after an error of the network, and the password may be
+/// the right one again.
+fn is_of_no_use_any_more(error: &RedisError) -> bool {
+    error.is_timeout() || error.kind() == ErrorKind::AuthenticationFailed
 }
 
 fn tcp_settings(settings: RedisSettings) -> TcpSettings {

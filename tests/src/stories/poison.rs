@@ -1,6 +1,7 @@
 //! Poison: what no client and no payer should send and somebody will. Each is bounded, explained and kept apart: the job
 //! says what was wrong, and what others asked for at the same time is done.
 
+mod credentials;
 mod full_disk;
 mod ids;
 mod kick_offs;
