@@ -3,6 +3,7 @@
 
 mod credentials;
 mod full_disk;
+mod full_queue;
 mod ids;
 mod kick_offs;
 mod killer;
