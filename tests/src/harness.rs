@@ -9,6 +9,7 @@ pub mod key_server;
 pub mod member;
 pub mod memory_outputs;
 pub mod mischief;
+pub mod paused_clock;
 pub mod programs;
 pub mod proxy;
 pub mod random;

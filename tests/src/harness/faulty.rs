@@ -267,7 +267,7 @@ impl ResourceSource for Faulty<Arc<dyn ResourceSource>> {
         self.process.call("source.deleted", About::All, self.port.deleted(types, since, as_of, after, limit)).await
     }
     async fn deleted_among(&self, since: Instant, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Deleted>, Fault> {
-        self.process.mischief.on(self.port.deleted_among(since, as_of, keys)).await
+        self.process.call("source.deleted_among", About::All, self.port.deleted_among(since, as_of, keys)).await
     }
     async fn fetch(&self, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Stored>, Fault> {
         self.process.call("source.fetch", About::All, self.port.fetch(as_of, keys)).await

@@ -79,9 +79,9 @@ impl Server {
                 sleep(Duration::from_millis(50)).await;
             }
         };
-        if timeout(PATIENCE, asking).await.is_err() {
-            panic!("{} does not start: {}", self.kind.name(), fs::read_to_string(log).unwrap_or_default());
-        }
+        let has_started = timeout(PATIENCE, asking).await.is_ok();
+        let last_words = || fs::read_to_string(&log).unwrap_or_default();
+        assert!(has_started, "{} does not start: {}", self.kind.name(), last_words());
     }
 
     /// Ends it as a crash would.

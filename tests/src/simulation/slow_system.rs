@@ -17,10 +17,10 @@ use shared::source::ResourceSource;
 use shared::source::folder::FolderSource;
 use tokio::task::JoinHandle;
 
-use super::world::PausedClock;
 use crate::harness::faulty::Faulty;
 use crate::harness::memory_outputs::MemoryOutputs;
 use crate::harness::mischief::{Mischief, Mix, Process};
+use crate::harness::paused_clock::PausedClock;
 use crate::harness::trace::Who;
 
 /// A system in memory with a list of so many patients, on a source that takes up to a second for each answer.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use export_worker::Worker;
-use shared::clock::Clock;
 use shared::fhir::{Instant, OwnBases};
 use shared::jobs::JobStore;
 use shared::jobs::memory::MemoryJobs;
@@ -29,27 +28,9 @@ use super::trouble::Trouble;
 use crate::harness::faulty::Faulty;
 use crate::harness::memory_outputs::MemoryOutputs;
 use crate::harness::mischief::{Mischief, Process};
+use crate::harness::paused_clock::PausedClock;
 use crate::harness::random::{OWN_BASE, Random};
 use crate::harness::trace::{About, Who};
-
-/// The clock that `tokio::time` moves, so that due times and sleeps agree.
-pub struct PausedClock(tokio::time::Instant);
-
-impl PausedClock {
-    /// Begins now.
-    pub fn start() -> Arc<dyn Clock> {
-        Arc::new(Self(tokio::time::Instant::now()))
-    }
-}
-
-/// What the clock shows at the beginning.
-pub const BEGINNING: Instant = Instant::from_unix_millis(1_800_000_000_000);
-
-impl Clock for PausedClock {
-    fn now(&self) -> Instant {
-        BEGINNING + self.0.elapsed()
-    }
-}
 
 /// How often processes are killed or stopped at most, so that every seed comes to its end.
 const MOST_ENDS: u64 = 24;

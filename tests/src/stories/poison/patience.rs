@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use export_worker::Worker;
-use shared::clock::Clock;
 use shared::export::{Anchor, ClientId, Encoding, ExportRequest, JobId, JobState, Operation, OutputKey};
 use shared::fault::{Fault, FaultKind};
-use shared::fhir::{Instant, OwnBases};
+use shared::fhir::OwnBases;
 use shared::jobs::memory::MemoryJobs;
 use shared::jobs::{JobStore, NewJob};
 use shared::metrics::Metrics;
@@ -22,16 +21,8 @@ use shared::shutdown::Shutdown;
 use shared::source::folder::FolderSource;
 
 use crate::harness::memory_outputs::MemoryOutputs;
+use crate::harness::paused_clock::PausedClock;
 use crate::stories::small_list;
-
-/// The clock that `tokio::time` moves.
-struct PausedClock(tokio::time::Instant);
-
-impl Clock for PausedClock {
-    fn now(&self) -> Instant {
-        Instant::from_unix_millis(1_800_000_000_000) + self.0.elapsed()
-    }
-}
 
 /// Objects that cannot be begun before a time.
 struct Closed {
@@ -76,17 +67,16 @@ impl OutputStore for Closed {
 
 /// What becomes of a small job whose object store fails so for so long; when it ends, and what it says.
 async fn export(kind: FaultKind, closed: Duration) -> (JobState, Duration, String) {
-    let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
-    std::fs::write(folder.path().join("all.ndjson"), small_list().join("\n")).expect("it can be written to");
-    let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
-    let opened = FolderSource::open(folder.path(), OwnBases::default(), Arc::clone(&clock)).await;
+    let clock = PausedClock::start();
+    let source =
+        FolderSource::holding(&small_list(), &OwnBases::default(), Arc::clone(&clock)).expect("it can be read");
     let jobs: Arc<dyn JobStore> = Arc::new(MemoryJobs::new());
     let until = tokio::time::Instant::now() + closed;
     let platform = Platform {
         jobs: Arc::clone(&jobs),
         lanes: Lanes { express: Arc::new(MemoryQueue::new()), bulk: Arc::new(MemoryQueue::new()) },
-        source: Arc::new(opened.expect("it can be read").0),
-        outputs: Arc::new(Closed { inner: MemoryOutputs::default(), kind, until }),
+        source: Arc::new(source),
+        outputs: Arc::new(Closed { inner: MemoryOutputs::new(Arc::clone(&clock), 8 << 20), kind, until }),
         clock: Arc::clone(&clock),
     };
     let id = JobId::random();
