@@ -18,6 +18,10 @@ use crate::{blocks, chosen, deleted, list, listed, notices, plan, scan};
 /// How often a task is tried while a part of the system cannot be reached: with waits of up to a minute, for an hour.
 const OUTAGE_ATTEMPTS: u32 = 65;
 
+/// How long a worker keeps a task that it leaves to one of another version: as long as there are some of both, the message
+/// finds one soon, and it must not go to and fro as fast as the queue can.
+const OTHER_VERSION_PAUSE: Duration = Duration::from_secs(1);
+
 /// What is to become of the delivery of a task.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Settlement {
@@ -37,6 +41,10 @@ pub async fn execute(worker: &Worker, task: TaskRef, hurry: &Shutdown) -> Settle
     match start(worker, task, hurry).await {
         Some(Start::Work(work)) => attempt(worker, task, &work, hurry).await,
         Some(Start::Nothing) => Settlement::Done,
+        Some(Start::OtherVersion) => {
+            info!(job.id = %task.job, task.no = %task.task, "task {task} is for a worker of another version");
+            Settlement::HandBack { after: OTHER_VERSION_PAUSE }
+        }
         Some(Start::Exhausted { attempts }) => {
             error!(job.id = %task.job, task.no = %task.task, attempts, "task {task} kills its workers");
             fail(worker, task, format!("task {} was started {attempts} times and never came to an end", task.task))

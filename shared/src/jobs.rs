@@ -70,6 +70,9 @@ pub enum Start {
     },
     /// Nothing to do: the job is unknown or at its end, or the task is done or not open yet.
     Nothing,
+    /// The job was recorded by another version of this program, as happens while a system is upgraded: a worker of that
+    /// version has to do it. Nothing was changed.
+    OtherVersion,
 }
 
 /// A task, as it was started.
@@ -177,8 +180,8 @@ impl fmt::Display for Digest {
 
 /// The record of all jobs.
 ///
-/// Times come in as arguments; the store has no clock. Fails with `Unavailable` or `Busy` when it cannot be asked now,
-/// with `Corrupt` when a record cannot be read.
+/// Times come in as arguments; the store has no clock. Fails with `Unavailable` or `Busy` when it cannot be asked now, or
+/// when a job was recorded by another version of this program; with `Corrupt` when a record cannot be read.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
     /// Records a job in state `Accepted` with its plan task (number 0) due at `due`.

@@ -219,7 +219,8 @@ pub struct TaskMessage {
 }
 
 impl TaskMessage {
-    /// The version that this build writes and reads.
+    /// The version that this build writes and reads. Another one goes to queues of another name, so that workers of two
+    /// versions, side by side, find what they can read and nothing else.
     pub const VERSION: u32 = 1;
 
     /// The message for a task.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::keys::{Keys, buckets};
-use self::record::{fields_of, job_of, json, open_tasks, parsed, unreadable, written_of};
+use self::record::{VERSION, fields_of, job_of, json, open_tasks, parsed, unreadable, written_of};
 use self::scripts::Scripts;
 use super::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Opening, Plan, Start, StartToken, Work};
 use crate::export::{Attempt, ClientId, Failure, Job, JobId, JobState, OpenTask, TaskKind, TaskRef, Written};
@@ -111,13 +111,14 @@ impl JobStore for RedisJobs {
         let mut start = self.scripts.start.prepare_invoke();
         start.key(keys.job()).key(keys.tasks()).key(keys.due()).key(keys.attempts());
         start.arg(task.task.0).arg(attempts).arg(due.unix_micros()).arg(token.to_string()).arg(now.unix_micros());
+        start.arg(VERSION);
         let Some((attempt, counted, kind, request, transaction_time)) =
             self.connection.call::<Option<(u32, u32, String, String, String)>>(&start, "start task", task).await?
         else {
             return Ok(Start::Nothing);
         };
         if attempt == 0 {
-            return Ok(Start::Exhausted { attempts: counted });
+            return Ok(if counted == 0 { Start::OtherVersion } else { Start::Exhausted { attempts: counted } });
         }
         self.lower(task.job, due).await?;
         let transaction_time = match transaction_time.as_str() {

@@ -992,6 +992,7 @@ async fn jobs_recorded_while_janitors_look_are_not_lost() {
 
 mod live;
 mod model;
+mod versions;
 mod wire;
 mod written;
 

@@ -16,7 +16,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::ToRedisArgs;
 
 use super::RedisJobs;
-use super::record::{open_tasks, unreadable};
+use super::record::{VERSION, open_tasks, unreadable};
 use crate::export::JobId;
 use crate::fault::Fault;
 use crate::fhir::Instant;
@@ -65,7 +65,12 @@ impl RedisJobs {
     async fn look(&self, job: JobId, now: Instant, again: Instant) -> Result<Option<(JobId, Chore)>, Fault> {
         let keys = self.keys(job);
         let mut look = self.scripts.look.prepare_invoke();
-        look.key(keys.job()).key(keys.tasks()).key(keys.due()).arg(now.unix_micros()).arg(again.unix_micros());
+        look.key(keys.job())
+            .key(keys.tasks())
+            .key(keys.due())
+            .arg(now.unix_micros())
+            .arg(again.unix_micros())
+            .arg(VERSION);
         let Some((chore, next, tasks, kinds)) =
             self.connection.call::<Option<(String, i64, Vec<u32>, Vec<String>)>>(&look, "look at job", job).await?
         else {

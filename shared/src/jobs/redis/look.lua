@@ -1,11 +1,14 @@
 -- look: what a job needs; what is handed out is not due again before ARGV[2]
 -- KEYS   1 job  2 tasks  3 due
--- ARGV   1 now  2 again
+-- ARGV   1 now  2 again  3 the version of records we read
 -- gives  {chore, when somebody must look again, the tasks to publish, their kinds}; chore is none, publish, sweep or
---        remove; nothing if the job is unknown
-local state, look, swept, expires = unpack(redis.call('HMGET', KEYS[1], 'state', 'look', 'swept', 'expires_at'))
+--        remove; nothing if the job is unknown. What another version has recorded needs a janitor of that version.
+local state, look, swept, expires, version =
+  unpack(redis.call('HMGET', KEYS[1], 'state', 'look', 'swept', 'expires_at', 'version'))
 local now, again = tonumber(ARGV[1]), tonumber(ARGV[2])
 if not state then return false end
+version = tonumber(version)
+if version and version ~= tonumber(ARGV[3]) then return {'none', ARGV[2], {}, {}} end
 if not expires then
   local tasks, kinds = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[1]), {}
   for at, task in ipairs(tasks) do

@@ -11,7 +11,10 @@ use crate::fhir::Instant;
 use crate::jobs::NewJob;
 
 /// The version of the records that this build writes and reads.
-const VERSION: &str = "3";
+///
+/// A change that workers of the last version would get wrong needs a new one: they then leave such jobs to workers of this
+/// version. A field that they do not know and need not know does not.
+pub(super) const VERSION: &str = "3";
 
 /// The fields of a new job.
 pub(super) fn fields_of(job: &NewJob) -> [(&'static str, String); 5] {
@@ -30,8 +33,10 @@ pub(super) fn job_of(id: JobId, fields: &HashMap<String, String>) -> Result<Opti
         return Ok(None);
     }
     let record = Record { id, fields };
-    if record.text("version")? != VERSION {
-        return Err(unreadable(id, "version"));
+    match record.text("version")? {
+        VERSION => {}
+        other if other.parse::<u32>().is_ok() => return Err(of_other_version(id, other)),
+        _ => return Err(unreadable(id, "version")),
     }
     Ok(Some(Job {
         id,
@@ -110,6 +115,12 @@ pub(super) fn parsed<T: DeserializeOwned>(job: JobId, field: &'static str, text:
 }
 
 /// A record that this build cannot read.
+/// Somebody else can read it, so that it is worth to ask again.
+fn of_other_version(job: JobId, version: &str) -> Fault {
+    Fault::new(FaultKind::Unavailable, format!("failed to read job {job}"))
+        .because(format!("its record has version {version}, and this program reads version {VERSION}"))
+}
+
 pub(super) fn unreadable(job: JobId, field: &'static str) -> Fault {
     Fault::new(FaultKind::Corrupt, format!("failed to read the {field} of job {job}"))
 }
