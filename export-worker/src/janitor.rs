@@ -7,6 +7,8 @@ use shared::export::{Job, JobId, OutputKey};
 use shared::fault::Fault;
 use shared::jobs::Chore;
 use shared::shutdown::Shutdown;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
@@ -16,11 +18,16 @@ use crate::publish::Silent;
 /// How many jobs one look takes; what is left over is taken by the next look, or by another worker's janitor.
 const JOBS_A_LOOK: usize = 100;
 
+/// How many jobs are cleaned up after at a time.
+const CLEANED_AT_ONCE: usize = 8;
+
 /// Looks for chores until somebody wishes to stop.
 pub async fn keep_house(worker: &Arc<Worker>, shutdown: &Shutdown) {
     let mut ticks = interval(worker.limits.janitor);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reachable = true;
+    // What is under way when the worker stops is left in the middle: it is handed out again.
+    let mut cleaning = Cleaning::default();
     loop {
         tokio::select! {
             biased;
@@ -31,7 +38,7 @@ pub async fn keep_house(worker: &Arc<Worker>, shutdown: &Shutdown) {
         let looked = tokio::select! {
             biased;
             () = shutdown.wished() => return,
-            looked = look(worker) => looked,
+            looked = look(worker, &mut cleaning) => looked,
         };
         match looked {
             Ok(()) => reachable = true,
@@ -45,33 +52,72 @@ pub async fn keep_house(worker: &Arc<Worker>, shutdown: &Shutdown) {
     }
 }
 
-async fn look(worker: &Worker) -> Result<(), Fault> {
+async fn look(worker: &Arc<Worker>, cleaning: &mut Cleaning) -> Result<(), Fault> {
     let now = worker.now();
     let again = now + worker.limits.working_due;
     // What is not published now is due again in a while; the other chores do not need the queue.
     let mut silent = Silent::default();
     for (job, chore) in worker.platform.jobs.chores(now, again, JOBS_A_LOOK).await? {
-        let done = match &chore {
+        match chore {
             Chore::Publish(tasks) => {
                 worker.metrics.republished.inc_by(tasks.len() as u64);
                 info!(job.id = %job, tasks = tasks.len(), "publishing due tasks of job {job}");
-                worker.publish(job, tasks, &mut silent).await;
-                Ok(())
+                worker.publish(job, &tasks, &mut silent).await;
             }
-            Chore::Sweep => sweep(worker, job).await,
-            Chore::Remove => remove(worker, job).await,
+            Chore::Sweep => cleaning.begin(worker, job, After::End),
+            Chore::Remove => cleaning.begin(worker, job, After::Expiry),
             // Once a look, and no look hands it out again before `working_due` has passed.
             Chore::Mend { why } => {
                 worker.metrics.unreadable_jobs.inc();
                 error!(job.id = %job, why, "the record of job {job} cannot be read: mend or delete its keys in the job store");
-                Ok(())
             }
-        };
-        if let Err(fault) = done {
-            warn!(job.id = %job, %fault, "cannot clean up after job {job} now; it is tried again");
         }
     }
     Ok(())
+}
+
+/// Since when a job needs cleaning up after.
+#[derive(Clone, Copy)]
+enum After {
+    End,
+    Expiry,
+}
+
+/// Cleaning up, beside the looks: an object store that does not answer must keep no due task waiting.
+struct Cleaning {
+    under_way: JoinSet<()>,
+    permits: Arc<Semaphore>,
+}
+
+impl Default for Cleaning {
+    fn default() -> Self {
+        Self { under_way: JoinSet::new(), permits: Arc::new(Semaphore::new(CLEANED_AT_ONCE)) }
+    }
+}
+
+impl Cleaning {
+    /// Begins to clean up after a job, unless so many wait for that already that it had better be left to the next look, which
+    /// is handed it again.
+    fn begin(&mut self, worker: &Arc<Worker>, job: JobId, after: After) {
+        while let Some(ended) = self.under_way.try_join_next() {
+            if let Err(error) = ended {
+                error!(%error, "cleaning up ended by a panic");
+            }
+        }
+        if self.under_way.len() < JOBS_A_LOOK {
+            let (worker, permits) = (Arc::clone(worker), Arc::clone(&self.permits));
+            self.under_way.spawn(async move {
+                let _permit = permits.acquire().await.expect("nobody closes the semaphore");
+                let done = match after {
+                    After::End => sweep(&worker, job).await,
+                    After::Expiry => remove(&worker, job).await,
+                };
+                if let Err(fault) = done {
+                    warn!(job.id = %job, %fault, "cannot clean up after job {job} now; it is tried again");
+                }
+            });
+        }
+    }
 }
 
 /// Removes what attempts left behind that were killed or came second.

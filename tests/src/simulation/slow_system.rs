@@ -8,6 +8,7 @@ use shared::fhir::OwnBases;
 use shared::jobs::NewJob;
 use shared::jobs::memory::MemoryJobs;
 use shared::metrics::Metrics;
+use shared::outputs::OutputStore;
 use shared::platform::Platform;
 use shared::queue::Lanes;
 use shared::queue::memory::MemoryQueue;
@@ -105,6 +106,30 @@ async fn a_job_that_comes_later_takes_turns_with_the_one_before() {
     let ahead = system.job(second).await.map(|job| job.progress.tasks - job.progress.done);
     // The first one had five tasks done and as many open as a plan opens; from then on each has its turn.
     assert!(ahead.is_some_and(|ahead| ahead <= 16), "the second job is {ahead:?} tasks behind");
+    shutdown.stop();
+    worker.await.expect("no worker panics");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_store_that_does_not_answer_keeps_no_due_task_waiting() {
+    let mut system = SlowSystem::with(2);
+    let dawdling = Mischief::new(0, Mix { dawdle: Duration::from_hours(10), ..Mix::default() });
+    let process = Process::immortal(Who { kind: "worker", number: 1, life: 1 }, &dawdling);
+    let outputs: Arc<dyn OutputStore> = Arc::new(system.store.clone());
+    system.platform.outputs = Arc::new(Faulty::new(outputs, &process));
+    let (shutdown, worker) = start(&system.platform, &Settings::default());
+    let mut ended = Vec::new();
+    for _ in 0..20 {
+        let id = system.kick_off().await;
+        let now = system.platform.clock.now();
+        system.platform.jobs.cancel(id, now, now + Duration::from_mins(5)).await.expect("the store answers");
+        ended.push(id);
+    }
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let id = system.kick_off().await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(system.job(id).await.map(|job| job.state), Some(JobState::Running), "its plan was published and done");
+    assert!(system.job(ended[0]).await.is_some(), "the others are still being cleaned up after");
     shutdown.stop();
     worker.await.expect("no worker panics");
 }
