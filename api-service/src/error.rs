@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use shared::access::{Permission, Refusal};
-use shared::fault::Fault;
+use shared::fault::{Fault, FaultKind};
 use shared::fhir::{Issue, IssueCode, ResourceType};
 use thiserror::Error;
 
@@ -175,7 +175,7 @@ impl ApiError {
             Self::Unrecorded => Issue::error(IssueCode::Transient, text),
             Self::IssuesNoTokens => Issue::error(IssueCode::NotFound, text),
             // What failed inside is for the operator's log, not for the client.
-            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if fault.is_transient() => Issue::error(
+            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if may_pass(fault) => Issue::error(
                 IssueCode::Transient,
                 format!("a part of the server cannot be reached now; try again in {PAUSE_SECONDS} seconds"),
             ),
@@ -213,7 +213,7 @@ impl ResponseError for ApiError {
             }
             Self::Unrecorded => StatusCode::SERVICE_UNAVAILABLE,
             Self::IssuesNoTokens => StatusCode::NOT_FOUND,
-            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if fault.is_transient() => {
+            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if may_pass(fault) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Fault(_) | Self::Refused(Refusal::Fault(_)) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -250,13 +250,19 @@ impl ResponseError for ApiError {
             Self::Throttled { retry_after_seconds, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
             }
-            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if fault.is_transient() => {
+            Self::Fault(fault) | Self::Refused(Refusal::Fault(fault)) if may_pass(fault) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(PAUSE_SECONDS));
             }
             _ => {}
         }
         response
     }
+}
+
+/// Whether it may be otherwise when the client asks again: a part of the server that refuses what it is asked (a password that
+/// is being changed) will not for long, and a poll that is answered with 500 says that the export has failed.
+fn may_pass(fault: &Fault) -> bool {
+    fault.is_transient() || fault.kind() == FaultKind::Invalid
 }
 
 /// An answer whose body is an OperationOutcome.

@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{
-    Client, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult, ScriptInvocation,
-};
+use redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult, ScriptInvocation};
 
-use self::faults::fault;
+use self::faults::{fault, fault_of_call, is_refused};
 use crate::fault::{Fault, FaultKind};
 
 /// How long to wait for Redis.
@@ -88,7 +86,7 @@ impl RedisConnection {
     {
         self.on_connection(async |manager| script.invoke_async(manager).await)
             .await
-            .map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+            .map_err(|error| fault_of_call(format!("failed to {doing} {what}"), &error))
     }
 
     /// Sends commands to `doing` something to `what`, all in one go.
@@ -98,7 +96,7 @@ impl RedisConnection {
     {
         self.on_connection(async |manager| commands.query_async(manager).await)
             .await
-            .map_err(|error| fault(format!("failed to {doing} {what}"), &error))
+            .map_err(|error| fault_of_call(format!("failed to {doing} {what}"), &error))
     }
 
     /// Asks on the connection that is in use, and leaves it when there is no answer in time: it may have fallen silent for
@@ -130,7 +128,7 @@ impl RedisConnection {
 /// not be made because the password was refused. It tries again only after an error of the network, and the password may be
 /// the right one again.
 fn is_of_no_use_any_more(error: &RedisError) -> bool {
-    error.is_timeout() || error.kind() == ErrorKind::AuthenticationFailed
+    error.is_timeout() || is_refused(error)
 }
 
 fn tcp_settings(settings: RedisSettings) -> TcpSettings {

@@ -19,6 +19,22 @@ pub(super) fn fault(doing: impl Into<String>, error: &RedisError) -> Fault {
     Fault::new(kind, doing).because(cause)
 }
 
+/// The same for a call on a connection that was good once. There a refused password or user is an outage like any other: it is
+/// being changed, on one side before the other, and whatever waits must not be given up for that.
+pub(super) fn fault_of_call(doing: impl Into<String>, error: &RedisError) -> Fault {
+    if is_refused(error) {
+        return Fault::new(FaultKind::Unavailable, doing).because("redis refuses the user or the password");
+    }
+    fault(doing, error)
+}
+
+/// Whether the server does not let us in, or not do this.
+pub(super) fn is_refused(error: &RedisError) -> bool {
+    let said = error.clone().into_server_errors();
+    let code = said.as_ref().and_then(|errors| errors.first()).map(|(_, error)| error.code());
+    error.kind() == ErrorKind::AuthenticationFailed || matches!(code, Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+}
+
 /// By the first word of what the server says.
 fn kind_said(code: &str) -> FaultKind {
     match code {
@@ -63,6 +79,8 @@ mod tests {
             let fault = fault("failed to ask", &make_extension_error(code.to_owned(), Some("no luck".to_owned())));
             assert_eq!((fault.kind(), fault.to_string()), (kind, format!("failed to ask: {code} no luck")));
         }
+        let refused = make_extension_error("NOAUTH".to_owned(), Some("Authentication required.".to_owned()));
+        assert_eq!(fault_of_call("failed to ask", &refused).kind(), FaultKind::Unavailable);
         let timed_out = std::io::Error::from(std::io::ErrorKind::TimedOut);
         assert_eq!(fault("failed to ask", &timed_out.into()).kind(), FaultKind::Unavailable);
     }

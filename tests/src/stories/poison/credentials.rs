@@ -153,24 +153,23 @@ async fn a_password_of_redis_that_is_wrong_for_a_while_delays_jobs_and_loses_non
     let settings = move |settings: &mut shared::settings::Settings| {
         settings.jobs_url = url;
         settings.janitor_seconds = 1;
-        settings.working_due_seconds = 3;
-        // The message is settled though the task could not be started; it is looked at again after this time.
-        settings.published_due_seconds = 3;
     };
     with_settings(&small_list(), settings, |system| async move {
         system.stop_workers().await;
         let polling = system.kick_off("/Group/g/$export").await;
         user.acl(&["SETUSER", &user.name, "resetpass", ">new"]);
         user.disconnect();
-        system.becomes(&polling, StatusCode::INTERNAL_SERVER_ERROR).await;
+        // Not 500, by which a client would have to think that its export has failed.
+        system.becomes(&polling, StatusCode::SERVICE_UNAVAILABLE).await;
         // The worker takes the message while the job store lets nobody in, and lives.
         system.start_worker().await;
         let queue = &system.platform.lanes.express;
         let taken = || async { queue.depth().await.is_ok_and(|depth| depth.waiting == 0) };
         system.eventually("the message is taken", taken).await;
         let refused = system.get("/Group/g/$export").await;
-        assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let (_, text) = crate::harness::system::issue(refused).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let (code, text) = crate::harness::system::issue(refused).await;
+        assert_eq!(code, "transient");
         assert!(!text.contains("old") && !text.contains(&user.name), "{text}");
 
         user.acl(&["SETUSER", &user.name, ">old"]);
