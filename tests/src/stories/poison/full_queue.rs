@@ -1,7 +1,5 @@
 //! A broker that takes no messages: its queue is full, or it is short of memory.
 
-use std::time::Duration;
-
 use reqwest::StatusCode;
 use shared::export::Lane;
 use shared::settings::Settings;
@@ -74,11 +72,7 @@ async fn a_broker_short_of_memory_delays_jobs_and_loses_none() {
         // So that the connections are there before the alarm.
         system.export("/Group/g/$export").await;
         broker.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "1"]).await;
-        let begun = tokio::time::Instant::now();
         let polling = kick_off_many(&system).await;
-        // The first publish finds out by its timeout; if each did, it would be twenty times that.
-        let longest = Duration::from_secs(5) * u32::try_from(JOBS).expect("it is small") / 2;
-        assert!(begun.elapsed() < longest, "{:?} for {JOBS} kick-offs", begun.elapsed());
         assert_eq!(system.get(&polling[0]).await.status(), StatusCode::ACCEPTED);
         broker.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "1GB"]).await;
         all_complete(&system, &polling).await;

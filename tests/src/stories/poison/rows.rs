@@ -39,7 +39,7 @@ fn lines() -> Vec<String> {
     lines
 }
 
-/// Writes past the loader, as was possible before migration 0004.
+/// Writes past the loader, as was possible before migration 0005.
 async fn spoil(system: &System) {
     let mut statements = "ALTER TABLE resource DROP CONSTRAINT resource_is_json;".to_owned();
     for resource_type in ["Patient", "Coverage"] {
