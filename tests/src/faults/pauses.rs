@@ -8,7 +8,7 @@ use crate::harness::tripwire::Place;
 
 #[tokio::test]
 async fn what_a_worker_says_to_the_job_store_after_a_long_pause_changes_nothing() {
-    let steps = [script("start"), script("plan"), script("claim"), script("complete"), script("swept")];
+    let steps = [script!("start"), script!("plan"), script!("claim"), script!("complete"), script!("swept")];
     with(Blueprint::default(), async |site| pauses_a_worker_at(site, Server::Jobs, &steps).await).await;
 }
 

@@ -24,13 +24,13 @@ async fn kills_a_worker_at(site: &mut Site, server: Server, steps: &[Step]) {
 
 #[tokio::test]
 async fn a_worker_that_dies_as_it_asks_the_job_store_costs_nothing() {
-    let steps = [script("start"), script("plan"), script("published"), script("claim"), script("complete")];
+    let steps = [script!("start"), script!("plan"), script!("published"), script!("claim"), script!("complete")];
     with(Blueprint::default(), async |site| kills_a_worker_at(site, Server::Jobs, &steps).await).await;
 }
 
 #[tokio::test]
 async fn a_worker_that_dies_as_it_keeps_house_costs_nothing() {
-    let steps = [script("take"), script("look"), script("swept")];
+    let steps = [script!("take"), script!("look"), script!("swept")];
     with(Blueprint::default(), async |site| {
         kills_a_worker_at(site, Server::Jobs, &steps).await;
         kills_a_worker_at(site, Server::Outputs, &[request("the objects of a job are listed", "list-type=2")]).await;
@@ -84,10 +84,10 @@ async fn a_worker_that_dies_as_it_reads_the_source_costs_nothing() {
 async fn an_api_that_dies_at_a_kick_off_leaves_a_job_that_runs_or_none() {
     with(Blueprint::default(), async |site| {
         let steps = [
-            (Server::Jobs, script("create")),
+            (Server::Jobs, script!("create")),
             (Server::Queue, method("publish", Side::Client, 60, 40)),
             (Server::Queue, method("confirm", Side::Server, 60, 80)),
-            (Server::Jobs, script("published")),
+            (Server::Jobs, script!("published")),
         ];
         for (server, (name, side, pattern)) in steps {
             for arrives in [false, true] {
@@ -118,7 +118,7 @@ async fn an_api_that_dies_at_a_kick_off_leaves_a_job_that_runs_or_none() {
 #[tokio::test]
 async fn when_all_workers_die_the_next_ones_go_on() {
     with(Blueprint::default(), async |site| {
-        for (name, side, pattern) in [script("claim"), script("complete")] {
+        for (name, side, pattern) in [script!("claim"), script!("complete")] {
             let what = format!("all workers die at '{name}'");
             let place = Place { side, pattern, count: 2, arrives: true };
             let armed = arm(&site.workers, Server::Jobs, &place);

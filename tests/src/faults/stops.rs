@@ -15,10 +15,10 @@ fn of_one_try() -> Blueprint {
 #[tokio::test]
 async fn a_worker_that_is_told_to_stop_at_any_step_finishes_or_hands_back() {
     let steps: [(Server, Step); 6] = [
-        (Server::Jobs, script("start")),
-        (Server::Jobs, script("plan")),
-        (Server::Jobs, script("claim")),
-        (Server::Jobs, script("complete")),
+        (Server::Jobs, script!("start")),
+        (Server::Jobs, script!("plan")),
+        (Server::Jobs, script!("claim")),
+        (Server::Jobs, script!("complete")),
         (Server::Outputs, request("an upload", "PUT /")),
         (Server::Queue, method("delivery", Side::Server, 60, 60)),
     ];

@@ -3,9 +3,9 @@
 use crate::harness::member::{Server, arm, arrival};
 use crate::harness::programs::last_version;
 use crate::harness::site::{Blueprint, Site, with};
-use crate::harness::tripwire::Place;
+use crate::harness::tripwire::{Place, Side};
 
-use super::named::script;
+use super::named::{method, request};
 
 const API: &str = "api-service";
 const WORKER: &str = "export-worker";
@@ -48,13 +48,18 @@ async fn workers_of_both_versions_share_the_work_of_jobs_of_both() {
 async fn what_one_version_has_begun_the_other_one_ends() {
     with(Blueprint::default(), async |site| {
         for (before, after) in [(Version::Last, Version::This), (Version::This, Version::Last)] {
-            for (name, side, pattern) in [script("start"), script("claim"), script("complete")] {
+            // Steps that look alike in every version.
+            for (server, (name, side, pattern)) in [
+                (Server::Queue, method("delivery", Side::Server, 60, 60)),
+                (Server::Outputs, request("an upload", "PUT /")),
+                (Server::Queue, method("ack", Side::Client, 60, 80)),
+            ] {
                 let what =
                     format!("the workers of {before:?} version die at '{name}', those of {after:?} version go on");
                 everything_becomes(site, before).await;
-                let armed = arm(&site.workers, Server::Jobs, &Place { side, pattern, count: 2, arrives: true });
+                let armed = arm(&site.workers, server, &Place { side, pattern, count: 2, arrives: true });
                 let job = site.kick_off().await;
-                arrival(&site.workers, Server::Jobs, armed, &what).await;
+                arrival(&site.workers, server, armed, &what).await;
                 for worker in &mut site.workers {
                     worker.kill().await;
                 }

@@ -237,17 +237,13 @@ impl Site {
     }
 
     async fn traces(&self, job: JobId) -> Result<Traces, Fault> {
-        let Platform { jobs, lanes, outputs, .. } = &self.observer;
+        let Platform { jobs, outputs, .. } = &self.observer;
         let named: BTreeSet<_> =
             jobs.written(job).await?.into_iter().flat_map(|written| written.outputs).map(|output| output.key).collect();
-        let mut messages = [Depth::default(); 2];
-        for (depth, lane) in messages.iter_mut().zip(Lane::ALL) {
-            *depth = lanes.of(lane).depth().await?;
-        }
         Ok(Traces {
             objects: outputs.list(job).await?.into_iter().filter(|key| !named.contains(key)).collect(),
             uploads: self.store.unfinished_uploads(),
-            messages,
+            messages: self.messages().await?,
             overdue: jobs.backlog(SystemClock.now()).await?.overdue,
         })
     }
@@ -271,16 +267,34 @@ impl Site {
         redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.expect("Redis answers")
     }
 
-    /// Ends all programs in good order. What was in the hands of a worker would be on a queue after that.
+    /// Ends all programs in good order. A worker that leaves gives back what it had been sent and had not begun, so that
+    /// another one has to see to that before there is no message on a queue nor in anybody's hands.
     async fn close(&mut self) {
-        for member in self.workers.iter_mut().chain([&mut self.api]) {
-            member.heal();
-            assert!(member.terminate().await, "SIGTERM ends a program well");
+        self.heals();
+        let leaving = async {
+            loop {
+                for worker in &mut self.workers {
+                    assert!(worker.terminate().await, "SIGTERM ends a program well");
+                }
+                if self.messages().await.is_ok_and(|messages| messages == [Depth::default(); 2]) {
+                    return;
+                }
+                self.workers[0].start_again().await;
+                while self.messages().await.is_ok_and(|messages| messages.iter().any(|depth| depth.waiting > 0)) {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        };
+        assert!(timeout(PATIENCE, leaving).await.is_ok(), "messages are left: {:?}", self.messages().await);
+        assert!(self.api.terminate().await, "SIGTERM ends a program well");
+    }
+
+    async fn messages(&self) -> Result<[Depth; 2], Fault> {
+        let mut messages = [Depth::default(); 2];
+        for (depth, lane) in messages.iter_mut().zip(Lane::ALL) {
+            *depth = self.observer.lanes.of(lane).depth().await?;
         }
-        for lane in Lane::ALL {
-            let depth = self.observer.lanes.of(lane).depth().await.expect("RabbitMQ answers");
-            assert_eq!(depth, Depth::default(), "messages were left on the {} lane", lane.name());
-        }
+        Ok(messages)
     }
 }
 
