@@ -364,6 +364,39 @@ async fn several_may_create_the_tables_at_once() {
 }
 
 #[tokio::test]
+async fn tables_are_brought_up_to_date_while_others_read_and_write() {
+    let database = Database::new();
+    let (mut loader, source) = (database.loader().await, database.source());
+    let body = r#"{"resourceType":"Patient","id":"a"}"#;
+    loader.load(&resources(&[body])).await.expect("it can be loaded");
+    let last = "DELETE FROM migration WHERE version = 5;
+        ALTER TABLE resource DROP CONSTRAINT resource_is_json;
+        ALTER TABLE attribution_member DROP CONSTRAINT member_is_json;
+        ALTER TABLE attribution_list DROP CONSTRAINT list_is_json";
+    let (mut writer, mut reader) = (database.client().await, database.client().await);
+    writer.batch_execute(last).await.expect("the tables are there");
+
+    // A list is written first, the resource of its Group last: the other way round than the step takes the tables.
+    let writing = writer.transaction().await.expect("it can begin");
+    writing.execute("SELECT take_stamp()", &[]).await.expect("it is its turn");
+    writing.execute("LOCK TABLE attribution_member IN ROW EXCLUSIVE MODE", &[]).await.expect("it is free");
+    // A long read keeps the step from the table, and not from going on when it ends.
+    let reading = reader.transaction().await.expect("it can begin");
+    reading.query("SELECT FROM resource", &[]).await.expect("it can be read");
+    let url = database.url();
+    let migrating = tokio::spawn(async move { migrate(&url).await });
+    let as_of = source.transaction_time().await.expect("the source answers beside a step that waits");
+    assert_eq!(source.fetch(as_of, &[key("Patient/a")]).await.expect("so does a read").len(), 1);
+    writing.execute("LOCK TABLE resource IN ROW EXCLUSIVE MODE", &[]).await.expect("no step is in the way");
+    writing.commit().await.expect("it can be committed");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    reading.commit().await.expect("it can be committed");
+    migrating.await.expect("it does not panic").expect("the step is done at last");
+    let bad = "INSERT INTO resource VALUES ('Patient', 'b', 1, now(), 'not json')";
+    assert!(database.client().await.execute(bad, &[]).await.is_err(), "the constraint is there");
+}
+
+#[tokio::test]
 async fn a_group_that_cannot_be_read_is_refused_without_a_trace() {
     let database = Database::new();
     let mut loader = database.loader().await;
