@@ -11,7 +11,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult, ScriptInvocation};
 
-use self::faults::{fault, fault_of_call, is_refused};
+use self::faults::{fault, fault_of_call, is_refused_at_the_door};
 use crate::fault::{Fault, FaultKind};
 
 /// How long to wait for Redis.
@@ -125,10 +125,10 @@ impl RedisConnection {
 }
 
 /// Whether the manager would stay with a connection that nothing will come of: one that has not answered in time, or that could
-/// not be made because the password was refused. It tries again only after an error of the network, and the password may be
-/// the right one again.
+/// not be made because the server refused the password, or what is said first on a connection. It tries again only after an
+/// error of the network, and the password may be the right one again.
 fn is_of_no_use_any_more(error: &RedisError) -> bool {
-    error.is_timeout() || is_refused(error)
+    error.is_timeout() || is_refused_at_the_door(error)
 }
 
 fn tcp_settings(settings: RedisSettings) -> TcpSettings {

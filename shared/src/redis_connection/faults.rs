@@ -10,7 +10,8 @@ pub(super) fn fault(doing: impl Into<String>, error: &RedisError) -> Fault {
     // The one way to the words of the server that works for a single command and for a pipeline alike.
     let said = error.clone().into_server_errors();
     let said = said.as_ref().and_then(|errors| errors.first()).map(|(_, error)| error);
-    let kind = said.map_or_else(|| kind_of(error.kind()), |said| kind_said(said.code()));
+    let kind =
+        said.map_or_else(|| kind_of(error.kind()), |said| kind_said(said.code(), said.details().unwrap_or_default()));
     let cause = match said {
         Some(said) => format!("{} {}", said.code(), said.details().unwrap_or_default()),
         None if error.is_io_error() => error.to_string(),
@@ -22,21 +23,35 @@ pub(super) fn fault(doing: impl Into<String>, error: &RedisError) -> Fault {
 /// The same for a call on a connection that was good once. There a refused password or user is an outage like any other: it is
 /// being changed, on one side before the other, and whatever waits must not be given up for that.
 pub(super) fn fault_of_call(doing: impl Into<String>, error: &RedisError) -> Fault {
-    if is_refused(error) {
+    if is_refused_at_the_door(error) || code(error).as_deref() == Some("NOPERM") {
         return Fault::new(FaultKind::Unavailable, doing).because("redis refuses the user or the password");
     }
     fault(doing, error)
 }
 
-/// Whether the server does not let us in, or not do this.
-pub(super) fn is_refused(error: &RedisError) -> bool {
-    let said = error.clone().into_server_errors();
-    let code = said.as_ref().and_then(|errors| errors.first()).map(|(_, error)| error.code());
-    error.kind() == ErrorKind::AuthenticationFailed || matches!(code, Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+/// Whether the server does not let us in: it refuses the password, or what a client says first on a connection, of which the
+/// client tells nothing but that it failed.
+pub(super) fn is_refused_at_the_door(error: &RedisError) -> bool {
+    match (code(error), error.kind()) {
+        (Some(code), _) => matches!(code.as_str(), "NOAUTH" | "WRONGPASS"),
+        (None, ErrorKind::Parse | ErrorKind::UnexpectedReturnType) => false,
+        (None, _) => !error.is_io_error(),
+    }
 }
 
-/// By the first word of what the server says.
-fn kind_said(code: &str) -> FaultKind {
+/// The first word of what the server says.
+fn code(error: &RedisError) -> Option<String> {
+    let said = error.clone().into_server_errors()?;
+    said.first().map(|(_, error)| error.code().to_owned())
+}
+
+/// By the first word of what the server says. A script of ours that fails has met values that it cannot read, or a command in
+/// it was refused: Redis 6.2 says which behind its own words.
+fn kind_said(code: &str, details: &str) -> FaultKind {
+    if code == "ERR" && details.contains("user_script") {
+        let refused = details.split_once(" -").and_then(|(_, refused)| refused.split([' ', ':']).next());
+        return refused.map_or(FaultKind::Corrupt, |code| kind_said(code, ""));
+    }
     match code {
         // Another script runs for too long, or somebody must make room.
         "BUSY" | "OOM" => FaultKind::Busy,
@@ -75,9 +90,20 @@ mod tests {
             ("MISCONF", FaultKind::Unavailable),
             ("WRONGTYPE", FaultKind::Corrupt),
             ("NOAUTH", FaultKind::Invalid),
+            ("ERR", FaultKind::Invalid),
         ] {
             let fault = fault("failed to ask", &make_extension_error(code.to_owned(), Some("no luck".to_owned())));
             assert_eq!((fault.kind(), fault.to_string()), (kind, format!("failed to ask: {code} no luck")));
+        }
+        for (details, kind) in [
+            ("user_script:16: attempt to compare nil with number script: f1, on @user_script:16.", FaultKind::Corrupt),
+            (
+                "Error running script (call to f_1): @user_script:1: -OOM command not allowed when used memory > 'maxmemory'.",
+                FaultKind::Busy,
+            ),
+        ] {
+            let error = make_extension_error("ERR".to_owned(), Some(details.to_owned()));
+            assert_eq!(fault("failed to ask", &error).kind(), kind, "{details}");
         }
         let refused = make_extension_error("NOAUTH".to_owned(), Some("Authentication required.".to_owned()));
         assert_eq!(fault_of_call("failed to ask", &refused).kind(), FaultKind::Unavailable);

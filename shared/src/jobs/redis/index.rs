@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::ToRedisArgs;
+use tracing::warn;
 
 use super::RedisJobs;
 use super::record::{VERSION, open_tasks, unreadable};
 use crate::export::JobId;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
 use crate::jobs::Chore;
 
@@ -56,7 +57,12 @@ impl RedisJobs {
     /// look: all other jobs would stand still with it.
     async fn look_alone(&self, job: JobId, now: Instant, again: Instant) -> Result<Option<(JobId, Chore)>, Fault> {
         match self.look(job, now, again).await {
-            Err(fault) if !fault.is_transient() => Ok(Some((job, Chore::Mend { why: fault.to_string() }))),
+            Err(fault) if fault.kind() == FaultKind::Corrupt => Ok(Some((job, Chore::Mend { why: fault.to_string() }))),
+            // A server that refuses this may refuse the next one as well, and says nothing of the record.
+            Err(fault) if !fault.is_transient() => {
+                warn!(job.id = %job, %fault, "cannot look at job {job} now");
+                Ok(None)
+            }
             looked => looked,
         }
     }

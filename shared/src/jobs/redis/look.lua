@@ -2,13 +2,16 @@
 -- KEYS   1 job  2 tasks  3 due
 -- ARGV   1 now  2 again  3 the version of records we read
 -- gives  {chore, when somebody must look again, the tasks to publish, their kinds}; chore is none, publish, sweep or
---        remove; nothing if the job is unknown. What another version has recorded needs a janitor of that version.
+--        remove; nothing if the job is unknown. What another version has recorded needs a janitor of that version, until it
+--        has expired: to remove it takes no more than the fields that every version has.
 local state, look, swept, expires, version =
   unpack(redis.call('HMGET', KEYS[1], 'state', 'look', 'swept', 'expires_at', 'version'))
 local now, again = tonumber(ARGV[1]), tonumber(ARGV[2])
 if not state then return false end
 version = tonumber(version)
-if version and version ~= tonumber(ARGV[3]) then return {'none', ARGV[2], {}, {}} end
+if version and version ~= tonumber(ARGV[3]) and not (expires and tonumber(expires) <= now) then
+  return {'none', ARGV[2], {}, {}}
+end
 if not expires then
   local tasks, kinds = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[1]), {}
   for at, task in ipairs(tasks) do

@@ -114,13 +114,13 @@ pub(super) fn parsed<T: DeserializeOwned>(job: JobId, field: &'static str, text:
     serde_json::from_str(text).map_err(|_| unreadable(job, field))
 }
 
-/// A record that this build cannot read.
-/// Somebody else can read it, so that it is worth to ask again.
+/// Somebody else can read it, so it is worth asking again.
 fn of_other_version(job: JobId, version: &str) -> Fault {
     Fault::new(FaultKind::Unavailable, format!("failed to read job {job}"))
         .because(format!("its record has version {version}, and this program reads version {VERSION}"))
 }
 
+/// A record that this build cannot read.
 pub(super) fn unreadable(job: JobId, field: &'static str) -> Fault {
     Fault::new(FaultKind::Corrupt, format!("failed to read the {field} of job {job}"))
 }

@@ -24,6 +24,21 @@ async fn a_job_that_another_version_has_recorded_is_left_to_workers_of_that_vers
         assert!(fault.to_string().contains(&format!("version {next}")), "{fault}");
         assert_eq!(store.chores(at(10), at(20), 10).await.unwrap(), []);
 
+        redis::cmd("HSET")
+            .arg(&key)
+            .arg(&["ended_at", "1", "look", "1", "expires_at", &at(40).unix_micros().to_string()])
+            .exec_async(&mut wire().await)
+            .await
+            .unwrap();
+        assert_eq!(store.chores(at(39), at(40), 10).await.unwrap(), []);
+        assert_eq!(store.chores(at(41), at(50), 10).await.unwrap(), [(job, Chore::Remove)], "expired is expired");
+        redis::cmd("HDEL")
+            .arg(&key)
+            .arg(&["ended_at", "look", "expires_at"])
+            .exec_async(&mut wire().await)
+            .await
+            .unwrap();
+
         set(&ours).await;
         assert!(matches!(start().await, Start::Work(work) if work.counted == 1), "no start was counted");
         assert!(store.job(job).await.unwrap().is_some());
