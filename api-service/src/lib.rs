@@ -118,6 +118,7 @@ pub struct Api {
     unpublished_due: Duration,
     published_due: Duration,
     cancelled_lifetime: Duration,
+    retention: Duration,
     /// How much longer files stay than clients are told.
     linger: Duration,
     body_bytes: usize,
@@ -150,6 +151,7 @@ impl Api {
             link_lifetime: Duration::from_secs(settings.link_seconds),
             unpublished_due: Duration::from_secs(settings.unpublished_due_seconds),
             published_due: Duration::from_secs(settings.published_due_seconds),
+            retention: Duration::from_secs(settings.retention_seconds),
             linger: Duration::from_secs(settings.linger_seconds),
             // Long enough for every worker to have noticed, so that the last removal of objects finds them all.
             cancelled_lifetime: Duration::from_secs(settings.working_due_seconds * 10),

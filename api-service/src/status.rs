@@ -91,9 +91,12 @@ async fn own(api: &Api, job: &str, Known(caller): &Known) -> Result<Job, ApiErro
 }
 
 /// When the job ends for its client. Its files stay a while longer, so that what a client has begun by then it can finish,
-/// and a worker whose clock is ahead takes nothing away that was promised.
+/// and a worker whose clock is ahead takes nothing away that was promised (decision 0020). Of a job that was ended by a worker
+/// with other settings, or none of this kind, that is the retention that is ours, as far as its files are there.
 fn ends_at(api: &Api, job: &Job) -> Option<Instant> {
-    job.expires_at.map(|expires| expires - api.linger)
+    let expires = job.expires_at?;
+    let retained = job.ended_at.map_or(expires, |ended| ended + api.retention);
+    Some(expires.min(retained.max(expires - api.linger)))
 }
 
 /// Begins an answer about a job in this state. The state is the status of the answer, or, with

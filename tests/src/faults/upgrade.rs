@@ -71,6 +71,21 @@ async fn what_one_version_has_begun_the_other_one_ends() {
     .await;
 }
 
+/// The last version knows nothing of a time for which files linger (decision 0020), and this one takes none off that nobody
+/// has added.
+#[tokio::test]
+async fn a_job_that_the_last_version_has_ended_can_be_polled_as_long_as_it_was_promised() {
+    // Less than the files of this version linger.
+    let settings = vec![("ATR_RETENTION_SECONDS", "200".to_owned())];
+    with(Blueprint { settings, ..Blueprint::default() }, async |site| {
+        for worker in &mut site.workers {
+            worker.becomes(&Version::Last.program(WORKER)).await;
+        }
+        site.exports("the workers are of the last version", async |_| {}).await;
+    })
+    .await;
+}
+
 async fn everything_becomes(site: &mut Site, version: Version) {
     for worker in &mut site.workers {
         worker.becomes(&version.program(WORKER)).await;
