@@ -1,6 +1,6 @@
 //! The janitor: one in every worker. Publishes what is due and removes what nobody needs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use shared::export::{Job, JobId, OutputKey};
@@ -8,7 +8,7 @@ use shared::fault::Fault;
 use shared::jobs::Chore;
 use shared::shutdown::Shutdown;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
@@ -69,7 +69,7 @@ async fn look(worker: &Arc<Worker>, cleaning: &mut Cleaning) -> Result<(), Fault
             // Once a look, and no look hands it out again before `working_due` has passed.
             Chore::Mend { why } => {
                 worker.metrics.unreadable_jobs.inc();
-                error!(job.id = %job, why, "the record of job {job} cannot be read: mend or delete its keys in the job store");
+                error!(job.id = %job, why, "the record of job {job} cannot be read: look at its keys in the job store");
             }
         }
     }
@@ -86,27 +86,35 @@ enum After {
 /// Cleaning up, beside the looks: an object store that does not answer must keep no due task waiting.
 struct Cleaning {
     under_way: JoinSet<()>,
+    jobs: HashMap<task::Id, JobId>,
     permits: Arc<Semaphore>,
 }
 
 impl Default for Cleaning {
     fn default() -> Self {
-        Self { under_way: JoinSet::new(), permits: Arc::new(Semaphore::new(CLEANED_AT_ONCE)) }
+        let permits = Arc::new(Semaphore::new(CLEANED_AT_ONCE));
+        Self { under_way: JoinSet::new(), jobs: HashMap::new(), permits }
     }
 }
 
 impl Cleaning {
-    /// Begins to clean up after a job, unless so many wait for that already that it had better be left to the next look, which
-    /// is handed it again.
+    /// Begins to clean up after a job, unless that is under way since an earlier look, or so many wait that it had better be
+    /// left to the next one, which is handed it again.
     fn begin(&mut self, worker: &Arc<Worker>, job: JobId, after: After) {
-        while let Some(ended) = self.under_way.try_join_next() {
-            if let Err(error) = ended {
-                error!(%error, "cleaning up ended by a panic");
-            }
+        while let Some(ended) = self.under_way.try_join_next_with_id() {
+            let id = match &ended {
+                Ok((id, ())) => *id,
+                Err(error) => {
+                    error!(%error, "cleaning up ended by a panic");
+                    error.id()
+                }
+            };
+            self.jobs.remove(&id);
         }
-        if self.under_way.len() < JOBS_A_LOOK {
+        let is_under_way = self.jobs.values().any(|other| *other == job);
+        if !is_under_way && self.under_way.len() < JOBS_A_LOOK {
             let (worker, permits) = (Arc::clone(worker), Arc::clone(&self.permits));
-            self.under_way.spawn(async move {
+            let begun = self.under_way.spawn(async move {
                 let _permit = permits.acquire().await.expect("nobody closes the semaphore");
                 let done = match after {
                     After::End => sweep(&worker, job).await,
@@ -116,6 +124,7 @@ impl Cleaning {
                     warn!(job.id = %job, %fault, "cannot clean up after job {job} now; it is tried again");
                 }
             });
+            self.jobs.insert(begun.id(), job);
         }
     }
 }
