@@ -38,18 +38,19 @@ async fn walk(frame: &Frame<'_>, list: &ResourceId, parts: &mut Parts<'_>) -> Re
         Err(why) => return parts.unsound(&ResourceKey::new(ResourceType::GROUP, list.clone()), &why).await,
     };
     if verdict(selection, &frame.worker.own_bases, &group, false).is_ok() {
-        match GroupLine::subsetted(frame, list, &head, members.is_empty()) {
-            Some(line) => write(line, &members, parts).await?,
+        // Those that cannot be read were told of when it was noted what they name.
+        let readable: Vec<_> = members.iter().filter_map(|member| group::member(member).ok()).collect();
+        match GroupLine::subsetted(frame, list, &head, readable.is_empty()) {
+            Some(line) => write(line, &readable, parts).await?,
             None => parts.uncut(&group.resource).await?,
         }
     }
     closure.follow(vec![Referrer { joined, stored: group }], parts).await
 }
 
-async fn write(mut line: GroupLine, members: &[Bytes], parts: &mut Parts<'_>) -> Result<(), TaskError> {
+async fn write(mut line: GroupLine, members: &[group::ReadMember<'_>], parts: &mut Parts<'_>) -> Result<(), TaskError> {
     line.begin(parts).await?;
-    // Those that cannot be read were told of when it was noted what they name.
-    for member in members.iter().filter_map(|member| group::member(member).ok()) {
+    for member in members {
         line.member(&member.line, parts).await?;
     }
     line.end(parts).await

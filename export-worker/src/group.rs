@@ -83,7 +83,7 @@ pub fn sound(id: &ResourceId, head: ListHead) -> Result<(ListHead, Stored), Unso
         return Ok((head, stored));
     }
     let text = String::from_utf8_lossy(&stored.resource.body);
-    let opened = json::open_group(&text).map_err(Unreadable::from)?;
+    let opened = json::open_group(&text).map_err(|error| Unsound::Unreadable(Unreadable::from(error)))?;
     if head.members > 0 && !opened.has_place_for_members() {
         return Err(Unsound::NoPlaceForMembers);
     }

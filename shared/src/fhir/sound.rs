@@ -15,7 +15,10 @@ use super::{Resource, ResourceKey, Unreadable};
 pub enum Unsound {
     /// It is not the JSON of a resource.
     #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    Unreadable(Unreadable),
+    /// Its type is none that there is. What stands there instead is not repeated: it may be anything.
+    #[error("its resourceType is none of FHIR R4")]
+    NoSuchType,
     /// It is the JSON of another resource than its key says.
     #[error("its resourceType and id are those of another resource")]
     AnotherKey,
@@ -27,13 +30,15 @@ pub enum Unsound {
 impl Resource {
     /// The resource as a line of a file: as it is, or on one line if only its white space was in the way.
     ///
-    /// Fails when its text is not the JSON of a resource with this type and id. What it says has nothing of the text but
-    /// a type or an id that is not legal.
+    /// Fails when its text is not the JSON of a resource with this type and id. What it says has nothing of the text.
     pub fn as_line(self) -> Result<Self, Unsound> {
         if begins_with(&self.body, &self.key) && is_paired(&self.body) {
             return Ok(self);
         }
-        let read = Self::read(&self.body)?;
+        let read = Self::read(&self.body).map_err(|why| match why {
+            Unreadable::UnknownType(_) => Unsound::NoSuchType,
+            why => Unsound::Unreadable(why),
+        })?;
         if read.key == self.key { Ok(read) } else { Err(Unsound::AnotherKey) }
     }
 }
@@ -124,6 +129,7 @@ mod tests {
             (r#"{"resourceType":"Patient","id":"1"}{"resourceType":"Patient","id":"1"} "#, "a syntax error"),
             (r#"{"resourceType":"Patient","id":"11"}"#, "another resource"),
             (r#"{"resourceType":"Person","id":"1"}"#, "another resource"),
+            (r#"{"resourceType":"secret","id":"1"}"#, "none of FHIR R4"),
             (r#"{"resourceType":"Patient","id":"1","id":"1"#, "a field is repeated"),
         ] {
             let why = line(body).expect_err(body);
