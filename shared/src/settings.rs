@@ -70,7 +70,8 @@ pub struct Settings {
     pub poll_burst: u32,
     /// `ATR_LINK_SECONDS`: how long a signed link in a manifest is good for; each poll signs new ones.
     pub link_seconds: u64,
-    /// `ATR_RETENTION_SECONDS`: how long the files of a completed job, and the record of a failed one, are kept.
+    /// `ATR_RETENTION_SECONDS`: how long after its end a job can be polled and its gated files be had. Its files and its record
+    /// go `ATR_LINGER_SECONDS` later.
     pub retention_seconds: u64,
     /// `ATR_LINGER_SECONDS`: how much longer its files stay than its manifest says, for downloads that begin just before the
     /// end and for clocks that differ. A redirect to a gated file is good for 300 seconds.
@@ -103,7 +104,8 @@ pub struct Settings {
     pub janitor_seconds: u64,
     /// `ATR_SOURCE_CONNECTIONS`: how many connections a process opens to the source.
     pub source_connections: usize,
-    /// `ATR_CALL_SECONDS`: how long one call of Redis, RabbitMQ or PostgreSQL, or a write to the audit trail, may take.
+    /// `ATR_CALL_SECONDS`: how long one call of Redis or RabbitMQ, a connection to PostgreSQL, or a write to the audit trail may
+    /// take; a statement of PostgreSQL may take six times as long.
     pub call_seconds: u64,
     /// `ATR_UPLOAD_SECONDS`: how long the upload of one part may take.
     pub upload_seconds: u64,

@@ -94,7 +94,8 @@ pub struct Version {
 /// Where attribution lists and resources come from.
 ///
 /// Reads fail with `Unavailable` or `Busy` when the source cannot be asked now, with `Corrupt` when what it holds cannot
-/// be read. The texts of resources and members come as they are held: whether they are JSON is for the caller to see. A list that is not there fails with `NotFound` in every verb but `list` and `listed_between`.
+/// be read. The texts of resources and members come as they are held: whether they are JSON is for the caller to check. A list
+/// that is not there fails with `NotFound` in every verb but `list` and `listed_between`.
 ///
 /// A source without a past answers as though all had always been as it is: nothing was deleted, and each resource has one
 /// version.

@@ -56,6 +56,23 @@ fn every_setting_metric_and_test_that_operations_names_exists() {
     assert!(wrong.is_empty(), "these are not there: {wrong:#?}");
 }
 
+#[test]
+fn every_file_that_a_decision_names_exists() {
+    let (mut named, mut wrong) = (0, Vec::new());
+    for entry in fs::read_dir(workspace().join("docs/decisions")).expect("it is there") {
+        let page = entry.expect("it can be read").file_name().into_string().expect("its name is text");
+        for text in quoted(&format!("decisions/{page}")) {
+            let rooms = ["tests/", "shared/", "api-service/", "export-worker/", "cli/", "bench/", "devstore/"];
+            if rooms.iter().any(|room| text.starts_with(room)) && !text.contains(' ') {
+                named += 1;
+                wrong.extend((!workspace().join(&text).exists()).then(|| format!("{page}: {text}")));
+            }
+        }
+    }
+    assert!(named > 20, "decisions name the files that carry them out: {named}");
+    assert!(wrong.is_empty(), "these are not there: {wrong:#?}");
+}
+
 fn all_tests() -> BTreeSet<String> {
     let rooms = ["shared/src", "api-service/src", "export-worker/src", "tests/src"];
     rooms.iter().flat_map(|room| files(&workspace().join(room))).flat_map(|file| tests(&file)).collect()

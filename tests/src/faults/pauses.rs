@@ -2,7 +2,8 @@
 //! and then goes on as if nothing had been.
 
 use super::named::{Step, request, script};
-use crate::harness::member::{Server, arm, arrival};
+use super::steps::worker_comes_to;
+use crate::harness::member::Server;
 use crate::harness::site::{Blueprint, Site, with};
 use crate::harness::tripwire::Place;
 
@@ -25,9 +26,7 @@ async fn pauses_a_worker_at(site: &mut Site, server: Server, steps: &[Step]) {
         for arrives in [false, true] {
             let what = format!("a worker stands still at '{name}', which arrives: {arrives}");
             let place = Place { side: *side, pattern: pattern.clone(), count: 1, arrives };
-            let armed = arm(&site.workers, server, &place);
-            let job = site.kick_off().await;
-            let sleeper = arrival(&site.workers, server, armed, &what).await;
+            let (job, sleeper) = worker_comes_to(site, server, place, &what).await;
             site.workers[sleeper].signal("STOP");
             site.is_complete(&what, &job).await;
             site.workers[sleeper].signal("CONT");

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use devstore::{Failure, Requests};
-use shared::export::{Lane, TaskMessage, TaskNo, TaskRef};
 use tokio::time::{sleep, timeout};
 
+use super::redelivery::messages_about_all_tasks_of;
 use crate::harness::member::{Member, Server};
 use crate::harness::proxy::Wire;
 use crate::harness::random::{Random, list};
@@ -108,7 +108,11 @@ impl Fault {
         // Whether it came to the place or not: something happens now.
         let _ = timeout(A_WHILE, tripped).await;
         match self.happens {
-            Happens::EveryMessageComesAgain => every_message_comes_again(site).await,
+            Happens::EveryMessageComesAgain => {
+                for job in site.jobs().await {
+                    messages_about_all_tasks_of(site, job).await;
+                }
+            }
             Happens::StoreFails(failure, count) => site.store.faults().fail_next(count, Requests::any(), failure),
             _ => {}
         }
@@ -146,15 +150,4 @@ impl Fault {
 /// The first two are the workers.
 fn victim(site: &mut Site, number: usize) -> &mut Member {
     if number < site.workers.len() { &mut site.workers[number] } else { &mut site.api }
-}
-
-async fn every_message_comes_again(site: &Site) {
-    for job in site.jobs().await {
-        for task in (0..40).map(TaskNo) {
-            for lane in Lane::ALL {
-                let message = TaskMessage::new(TaskRef { job, task });
-                site.observer.lanes.of(lane).publish(&message).await.expect("RabbitMQ takes it");
-            }
-        }
-    }
 }

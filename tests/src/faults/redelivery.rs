@@ -6,8 +6,10 @@ use shared::export::{JobId, Lane, TaskMessage, TaskNo, TaskRef};
 use tokio::time::sleep;
 
 use super::named::method;
-use crate::harness::member::{Server, arm, arrival};
+use super::steps::worker_comes_to;
+use crate::harness::member::Server;
 use crate::harness::site::{Blueprint, Site, with};
+use crate::harness::system::job_of;
 use crate::harness::tripwire::{Place, Side};
 
 /// More tasks than the list of a site is cut into.
@@ -34,15 +36,13 @@ async fn messages_about_every_task_of_a_job_may_come_again_at_any_time() {
 }
 
 #[tokio::test]
-async fn a_message_that_comes_again_while_it_is_worked_on_is_worked_on_twice_and_counts_once() {
+async fn a_message_that_comes_again_while_it_is_worked_on_changes_nothing() {
     with(Blueprint::default(), async |site| {
         let (name, side, pattern) = method("delivery", Side::Server, 60, 60);
         for count in [1, 2, 3, 4] {
             let what = format!("{name} {count} comes again, and its worker goes on with the first one");
             let place = Place { side, pattern: pattern.clone(), count, arrives: true };
-            let armed = arm(&site.workers, Server::Queue, &place);
-            let job = site.kick_off().await;
-            let worker = arrival(&site.workers, Server::Queue, armed, &what).await;
+            let (job, worker) = worker_comes_to(site, Server::Queue, place, &what).await;
             // The broker gives it to the other worker as soon as the connection is gone; this one has it, too.
             site.workers[worker].wire(Server::Queue).disarm();
             site.proves(&what, &job).await;
@@ -51,7 +51,8 @@ async fn a_message_that_comes_again_while_it_is_worked_on_is_worked_on_twice_and
     .await;
 }
 
-async fn messages_about_all_tasks_of(site: &Site, job: JobId) {
+/// Publishes a message about each task that the job may have, and some more.
+pub async fn messages_about_all_tasks_of(site: &Site, job: JobId) {
     for task in (0..TASKS).map(TaskNo) {
         for lane in Lane::ALL {
             let message = TaskMessage::new(TaskRef { job, task });
@@ -59,8 +60,4 @@ async fn messages_about_all_tasks_of(site: &Site, job: JobId) {
         }
     }
     sleep(Duration::from_millis(20)).await;
-}
-
-fn job_of(polling: &str) -> JobId {
-    polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id")
 }

@@ -1,25 +1,21 @@
 //! The servers themselves crash, stand still and close connections, each a server of the test's own.
 
-use std::time::Duration;
-
 use tokio::time::sleep;
 
-use crate::harness::servers::{Kind, Server};
-use crate::harness::site::{Blueprint, Site, with};
-
-/// Longer than a program waits for an answer.
-const LONGER_THAN_A_CALL: Duration = Duration::from_secs(6);
+use crate::harness::member::Server;
+use crate::harness::servers::{Kind, OwnServer};
+use crate::harness::site::{Blueprint, Site, longer_than_a_call, with};
 
 #[tokio::test]
 async fn redis_may_crash_and_stand_still() {
-    let mut redis = Server::start(Kind::Redis).await;
+    let mut redis = OwnServer::start(Kind::Redis).await;
     let blueprint = Blueprint { redis: redis.url(), ..Blueprint::default() };
-    with(blueprint, async |site| crashes_and_stands_still(site, &mut redis).await).await;
+    with(blueprint, async |site| crashes_and_stands_still(site, &mut redis, Server::Jobs).await).await;
 }
 
 #[tokio::test]
 async fn rabbitmq_may_crash_and_stand_still_and_close_connections() {
-    let mut rabbitmq = Server::start(Kind::RabbitMq).await;
+    let mut rabbitmq = OwnServer::start(Kind::RabbitMq).await;
     let blueprint = Blueprint { amqp: rabbitmq.url(), ..Blueprint::default() };
     with(blueprint, async |site| {
         site.exports("the broker closes all connections", async |_| {
@@ -32,22 +28,22 @@ async fn rabbitmq_may_crash_and_stand_still_and_close_connections() {
             }
         })
         .await;
-        crashes_and_stands_still(site, &mut rabbitmq).await;
+        crashes_and_stands_still(site, &mut rabbitmq, Server::Queue).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn postgresql_may_crash_and_stand_still() {
-    let mut postgresql = Server::start(Kind::PostgreSql).await;
+    let mut postgresql = OwnServer::start(Kind::PostgreSql).await;
     let blueprint = Blueprint { postgres: postgresql.url(), ..Blueprint::default() };
-    with(blueprint, async |site| crashes_and_stands_still(site, &mut postgresql).await).await;
+    with(blueprint, async |site| crashes_and_stands_still(site, &mut postgresql, Server::Source).await).await;
 }
 
-async fn crashes_and_stands_still(site: &mut Site, server: &mut Server) {
+async fn crashes_and_stands_still(site: &mut Site, server: &mut OwnServer, role: Server) {
     site.exports("a server stands still", async |_| {
         server.signal("STOP");
-        sleep(LONGER_THAN_A_CALL).await;
+        sleep(longer_than_a_call(role)).await;
         server.signal("CONT");
     })
     .await;
@@ -58,7 +54,7 @@ async fn crashes_and_stands_still(site: &mut Site, server: &mut Server) {
     .await;
     site.exports("a server crashes and stays away for a while", async |_| {
         server.crash().await;
-        sleep(LONGER_THAN_A_CALL).await;
+        sleep(longer_than_a_call(Server::Jobs)).await;
         server.start_again().await;
     })
     .await;

@@ -6,20 +6,30 @@ use crate::harness::member::{Member, Server, arm, arrival};
 use crate::harness::site::{Blueprint, Site, with};
 use crate::harness::tripwire::{Place, Side};
 
+/// Kicks off and waits until a worker comes to a step for the `count`th time, to be held there. Answers the polling location and
+/// which worker it is.
+pub async fn worker_comes_to(site: &Site, server: Server, place: Place, what: &str) -> (String, usize) {
+    let armed = arm(&site.workers, server, &place);
+    let job = site.kick_off().await;
+    (job, arrival(&site.workers, server, armed, what).await)
+}
+
 /// Kills the worker that first comes to each step, and starts it again.
-async fn kills_a_worker_at(site: &mut Site, server: Server, steps: &[Step]) {
+pub async fn kills_a_worker_at(site: &mut Site, server: Server, steps: &[Step]) {
     for (name, side, pattern) in steps {
         for arrives in [false, true] {
             let what = format!("a worker dies at '{name}', which arrives: {arrives}");
-            let place = Place { side: *side, pattern: pattern.clone(), count: 1, arrives };
-            let armed = arm(&site.workers, server, &place);
-            let job = site.kick_off().await;
-            let victim = arrival(&site.workers, server, armed, &what).await;
-            site.workers[victim].kill().await;
-            site.workers[victim].start_again().await;
-            site.proves(&what, &job).await;
+            kills_a_worker(site, server, Place { side: *side, pattern: pattern.clone(), count: 1, arrives }, &what)
+                .await;
         }
     }
+}
+
+async fn kills_a_worker(site: &mut Site, server: Server, place: Place, what: &str) {
+    let (job, victim) = worker_comes_to(site, server, place, what).await;
+    site.workers[victim].kill().await;
+    site.workers[victim].start_again().await;
+    site.proves(what, &job).await;
 }
 
 #[tokio::test]
@@ -66,12 +76,7 @@ async fn a_worker_that_dies_as_it_reads_the_source_costs_nothing() {
             for side in [Side::Client, Side::Server] {
                 let what = format!("a worker dies at piece {count} of its talk with PostgreSQL ({side:?})");
                 let place = Place { side, pattern: Vec::new(), count, arrives: true };
-                let armed = arm(&site.workers, Server::Source, &place);
-                let job = site.kick_off().await;
-                let victim = arrival(&site.workers, Server::Source, armed, &what).await;
-                site.workers[victim].kill().await;
-                site.workers[victim].start_again().await;
-                site.proves(&what, &job).await;
+                kills_a_worker(site, Server::Source, place, &what).await;
             }
         }
     })

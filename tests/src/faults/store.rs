@@ -5,10 +5,10 @@ use std::time::Duration;
 use devstore::{Failure, Requests};
 
 use super::named::{Step, request};
-use crate::harness::member::{Server, arm, arrival};
+use super::steps::kills_a_worker_at;
+use crate::harness::member::Server;
 use crate::harness::programs::program;
 use crate::harness::site::{Blueprint, with};
-use crate::harness::tripwire::Place;
 
 /// What a store does wrong; the delay is longer than an upload may take.
 const FAILURES: [Failure; 5] = [
@@ -19,8 +19,8 @@ const FAILURES: [Failure; 5] = [
     Failure::BreakAnswer,
 ];
 
-/// As often as the adapter tries a request, and once more: the task fails and is tried again.
-const MORE_THAN_A_TASK_BEARS: usize = 4;
+/// As often as the adapter sends a request in all (`S3Settings::attempts`): then the task fails and is tried again.
+const EVERY_TRY: usize = 4;
 
 #[tokio::test]
 async fn a_store_may_fail_at_any_small_object() {
@@ -28,13 +28,14 @@ async fn a_store_may_fail_at_any_small_object() {
         for failure in FAILURES {
             for (count, requests) in [
                 (2, Requests::any().with_verb("PUT")),
-                (MORE_THAN_A_TASK_BEARS, Requests::any().with_verb("PUT").after(3)),
-                (MORE_THAN_A_TASK_BEARS, Requests::any().with_verb("GET").with_query("list-type")),
-                (1, Requests::any().with_verb("POST").with_query("delete")),
+                (EVERY_TRY, Requests::any().with_verb("PUT").after(3)),
+                (EVERY_TRY, Requests::any().with_verb("GET").with_query("list-type")),
             ] {
                 site.store.faults().fail_next(count, requests, failure);
-                let what = format!("the store answers some requests with {failure:?}");
+                let (what, before) =
+                    (format!("the store answers some requests with {failure:?}"), site.store.faults().struck());
                 site.exports(&what, async |_| {}).await;
+                assert!(site.store.faults().struck() > before, "{what}: it came to that");
                 site.store.faults().clear();
             }
         }
@@ -75,7 +76,7 @@ async fn a_store_may_fail_at_any_step_of_an_object_in_parts() {
                 ("a part", Requests::any().with_verb("PUT").with_query("partNumber=2")),
                 ("the end", Requests::any().with_verb("POST").with_query("uploadId")),
             ] {
-                site.store.faults().fail_next(MORE_THAN_A_TASK_BEARS, requests, failure);
+                site.store.faults().fail_next(EVERY_TRY, requests, failure);
                 let what = format!("the store answers {step} of an upload with {failure:?}");
                 site.exports(&what, async |_| {}).await;
                 assert_eq!(site.store.faults().pending(), 0, "{what}: it came to that");
@@ -94,18 +95,7 @@ async fn a_worker_that_dies_within_an_object_in_parts_leaves_no_part() {
             request("its second part", "partNumber=2"),
             request("its end", "<CompleteMultipartUpload"),
         ];
-        for (name, side, pattern) in steps {
-            for arrives in [false, true] {
-                let what = format!("a worker dies at '{name}', which arrives: {arrives}");
-                let place = Place { side, pattern: pattern.clone(), count: 1, arrives };
-                let armed = arm(&site.workers, Server::Outputs, &place);
-                let job = site.kick_off().await;
-                let victim = arrival(&site.workers, Server::Outputs, armed, &what).await;
-                site.workers[victim].kill().await;
-                site.workers[victim].start_again().await;
-                site.proves(&what, &job).await;
-            }
-        }
+        kills_a_worker_at(site, Server::Outputs, &steps).await;
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! A system is upgraded while it works, and back again: programs of the last version and of this one share the servers.
 
-use crate::harness::member::{Server, arm, arrival};
+use super::steps::worker_comes_to;
+use crate::harness::member::Server;
 use crate::harness::programs::last_version;
 use crate::harness::site::{Blueprint, Site, with};
 use crate::harness::tripwire::{Place, Side};
@@ -57,9 +58,8 @@ async fn what_one_version_has_begun_the_other_one_ends() {
                 let what =
                     format!("the workers of {before:?} version die at '{name}', those of {after:?} version go on");
                 everything_becomes(site, before).await;
-                let armed = arm(&site.workers, server, &Place { side, pattern, count: 2, arrives: true });
-                let job = site.kick_off().await;
-                arrival(&site.workers, server, armed, &what).await;
+                let (job, _) =
+                    worker_comes_to(site, server, Place { side, pattern, count: 2, arrives: true }, &what).await;
                 for worker in &mut site.workers {
                     worker.kill().await;
                 }

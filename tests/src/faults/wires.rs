@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::harness::member::{Member, Server, arm, arrival};
+use super::steps::worker_comes_to;
+use crate::harness::member::{Member, Server};
 use crate::harness::proxy::Wire;
-use crate::harness::site::{Blueprint, Site, with};
+use crate::harness::site::{Blueprint, Site, longer_than_a_call, with};
 use crate::harness::tripwire::{Place, Side};
-
-/// Longer than a program waits for an answer (`ATR_CALL_SECONDS`, `ATR_UPLOAD_SECONDS`).
-const LONGER_THAN_A_CALL: Duration = Duration::from_secs(6);
 
 /// Long enough for a program to try again in vain.
 const A_WHILE: Duration = Duration::from_secs(2);
@@ -51,7 +49,7 @@ async fn break_wires_to(server: Server) {
         })
         .await;
         each(site, server, "silent for longer than a call may take", async |site| {
-            during(site, server, Wire::BlackHole, LONGER_THAN_A_CALL).await;
+            during(site, server, Wire::BlackHole, longer_than_a_call(server)).await;
         })
         .await;
         each(site, server, "silent for ever on the connections that are there", async |site| {
@@ -68,9 +66,7 @@ async fn break_wires_to(server: Server) {
 async fn each(site: &mut Site, server: Server, how: &str, fault: impl AsyncFnOnce(&mut Site)) {
     let what = format!("the wires to {server:?} are {how}");
     let place = Place { side: Side::Client, pattern: Vec::new(), count: 12, arrives: true };
-    let armed = arm(&site.workers, server, &place);
-    let job = site.kick_off().await;
-    let first = arrival(&site.workers, server, armed, &what).await;
+    let (job, first) = worker_comes_to(site, server, place, &what).await;
     site.workers[first].wire(server).release();
     fault(site).await;
     site.proves(&what, &job).await;

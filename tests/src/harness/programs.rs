@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use super::signal::signal;
 use super::store::Store;
 use super::system::{PATIENCE, source_url};
 use super::{amqp_url, redis_url};
@@ -36,7 +37,8 @@ pub fn program(name: &str) -> Command {
 
 /// A service of the last version, which `tests/run` builds, by its path.
 pub fn last_version(name: &str) -> String {
-    let folder = std::env::var("TEST_LAST_VERSION").expect("tests/run builds the last version");
+    let folder = std::env::var("TEST_LAST_VERSION")
+        .expect("`tests/run`, `tests/run faults` or `tests/run upgrade` builds the last version");
     format!("{folder}/{name}")
 }
 
@@ -56,15 +58,19 @@ pub struct Service {
     pub admin_port: u16,
 }
 
+/// The address of the objects in a store.
+pub fn outputs_url(store: &Store) -> String {
+    let endpoint = store.address.endpoint.as_deref().expect("a store of a test has an endpoint");
+    format!("s3://{}/files?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket)
+}
+
 /// The variables that both services need.
 pub fn variables(namespace: &str, store: &Store) -> Vec<(&'static str, String)> {
-    let endpoint = store.address.endpoint.clone().expect("a store of a test has an endpoint");
-    let outputs = format!("s3://{}/files?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket);
     vec![
         ("ATR_JOBS_URL", redis_url()),
         ("ATR_QUEUE_URL", amqp_url()),
         ("ATR_SOURCE_URL", source_url(namespace)),
-        ("ATR_OUTPUTS_URL", outputs),
+        ("ATR_OUTPUTS_URL", outputs_url(store)),
         ("ATR_NAMESPACE", namespace.to_owned()),
         ("ATR_ACCESS", "open-to-everybody".to_owned()),
         ("AWS_ACCESS_KEY_ID", store.access_key.clone()),
@@ -101,9 +107,7 @@ pub async fn start_at(name: &str, variables: &[(&'static str, String)], port: u1
 impl Service {
     /// Ends the service with SIGTERM and answers whether it ended well.
     pub async fn terminate(mut self) -> bool {
-        let id = self.process.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("there is a program `kill`");
-        assert!(sent.success());
+        signal("TERM", i64::from(self.process.id().expect("it runs")));
         let ended = timeout(PATIENCE, self.process.wait()).await.expect("a service that is told to stop stops");
         ended.expect("it was started here").success()
     }

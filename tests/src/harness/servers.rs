@@ -44,14 +44,14 @@ impl Kind {
 }
 
 /// A server that runs while this value lives; its data go with it.
-pub struct Server {
+pub struct OwnServer {
     kind: Kind,
     folder: TempDir,
     port: u16,
     process: Option<Child>,
 }
 
-impl Server {
+impl OwnServer {
     /// A server with nothing in it, once it answers.
     pub async fn start(kind: Kind) -> Self {
         let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
@@ -136,7 +136,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for OwnServer {
     fn drop(&mut self) {
         // One that stands still would not hear anything else.
         self.signal("CONT");

@@ -1,6 +1,8 @@
 //! The system as an operator runs it: an API and workers as processes, each behind wires of its own to Redis, RabbitMQ,
 //! PostgreSQL and S3, so that anything can happen to any one of them. Somebody else looks at the servers without a wire.
 
+mod traces;
+
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -9,9 +11,7 @@ use futures_util::FutureExt;
 use reqwest::header::{ACCEPT, CONTENT_LOCATION};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
-use shared::clock::{Clock, SystemClock};
-use shared::export::{JobId, Lane, OutputKey};
-use shared::fault::{Fault, FaultKind};
+use shared::export::JobId;
 use shared::fhir::{OwnBases, Resource};
 use shared::platform::{self, Platform};
 use shared::queue::Depth;
@@ -20,14 +20,15 @@ use shared::source::postgres::Loader;
 use tokio::time::{sleep, timeout};
 
 use super::exported::Exported;
-use super::member::Member;
+use super::member::{Member, Server};
+use super::programs::outputs_url;
 use super::random::{OWN_BASE, list};
 use super::store::Store;
-use super::system::{PATIENCE, PREFER, clean, tables_at};
+use super::system::{PATIENCE, PREFER, clean, job_of, tables_at};
 use super::{amqp_url, namespace, postgres_url, redis_url};
 use crate::oracle::{Reached, by_key, reached};
 
-/// What a site is made of; `Site::of` with nothing changed is two workers on the servers that all tests share.
+/// What a site is made of, beside an API and two workers. The default is on the servers that all tests share.
 pub struct Blueprint {
     /// The list `Group/g` and all else that the source has.
     pub lines: Vec<String>,
@@ -102,7 +103,7 @@ impl Site {
             jobs_url: redis.clone(),
             queue_url: amqp,
             source_url,
-            outputs_url: outputs_url(&store, None),
+            outputs_url: outputs_url(&store),
             namespace: namespace.to_owned(),
             access: Some(Access::OpenToEverybody),
             call_seconds: 60,
@@ -183,7 +184,7 @@ impl Site {
             exported.reached,
             self.expected
         );
-        let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
+        let job = job_of(polling);
         self.no_trace_is_left(what, job).await;
     }
 
@@ -221,50 +222,10 @@ impl Site {
         timeout(PATIENCE, polls).await.unwrap_or_else(|_| panic!("{what}: the job does not come to its end"))
     }
 
-    /// No object that no manifest names, no upload, no due entry, no message. The observer needs the servers, too, and asks
-    /// again when they do not answer.
-    async fn no_trace_is_left(&self, what: &str, job: JobId) {
-        let mut left = Err(Fault::new(FaultKind::Unavailable, "nobody has looked yet"));
-        let looking = async {
-            while !left.as_ref().is_ok_and(Traces::is_none) {
-                sleep(Duration::from_millis(50)).await;
-                left = self.traces(job).await;
-            }
-        };
-        let is_clean = timeout(PATIENCE, looking).await.is_ok();
-        assert!(is_clean, "{what}: of job {job} is left: {left:?}");
-        assert_eq!(self.due_entries().await, Vec::<String>::new(), "{what}");
-    }
-
-    async fn traces(&self, job: JobId) -> Result<Traces, Fault> {
-        let Platform { jobs, outputs, .. } = &self.observer;
-        let named: BTreeSet<_> =
-            jobs.written(job).await?.into_iter().flat_map(|written| written.outputs).map(|output| output.key).collect();
-        Ok(Traces {
-            objects: outputs.list(job).await?.into_iter().filter(|key| !named.contains(key)).collect(),
-            uploads: self.store.unfinished_uploads(),
-            messages: self.messages().await?,
-            overdue: jobs.backlog(SystemClock.now()).await?.overdue,
-        })
-    }
-
     /// The jobs that have a record.
     pub async fn jobs(&self) -> BTreeSet<JobId> {
         let tag = |key: String| key.split(['{', '}']).nth(1).and_then(|id| id.parse().ok()).expect("it has the id");
-        self.keys("job").await.into_iter().map(tag).collect()
-    }
-
-    /// The lists of due tasks of all jobs.
-    async fn due_entries(&self) -> Vec<String> {
-        self.keys("due").await
-    }
-
-    /// The keys of this name of all jobs.
-    async fn keys(&self, name: &str) -> Vec<String> {
-        let client = redis::Client::open(self.redis.as_str()).expect("its URL was good a moment ago");
-        let mut redis = client.get_multiplexed_async_connection().await.expect("Redis answers");
-        let pattern = format!("{}:{{*}}:{name}", self.namespace);
-        redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.expect("Redis answers")
+        self.keys("job").await.expect("Redis answers").into_iter().map(tag).collect()
     }
 
     /// Ends all programs in good order. A worker that leaves gives back what it had been sent and had not begun, so that
@@ -288,32 +249,12 @@ impl Site {
         assert!(timeout(PATIENCE, leaving).await.is_ok(), "messages are left: {:?}", self.messages().await);
         assert!(self.api.terminate().await, "SIGTERM ends a program well");
     }
-
-    async fn messages(&self) -> Result<[Depth; 2], Fault> {
-        let mut messages = [Depth::default(); 2];
-        for (depth, lane) in messages.iter_mut().zip(Lane::ALL) {
-            *depth = self.observer.lanes.of(lane).depth().await?;
-        }
-        Ok(messages)
-    }
 }
 
-/// What work leaves behind that nobody needs any more.
-#[derive(Debug)]
-struct Traces {
-    /// Objects that no manifest names.
-    objects: Vec<OutputKey>,
-    /// Uploads that were neither completed nor aborted.
-    uploads: usize,
-    messages: [Depth; 2],
-    /// Jobs that somebody should have looked at.
-    overdue: u64,
-}
-
-impl Traces {
-    fn is_none(&self) -> bool {
-        self.objects.is_empty() && self.uploads == 0 && self.messages == [Depth::default(); 2] && self.overdue == 0
-    }
+/// Longer than the programs of a site wait for an answer of a server (`ATR_CALL_SECONDS`, `ATR_UPLOAD_SECONDS`; a statement of
+/// PostgreSQL may take six times as long).
+pub fn longer_than_a_call(server: Server) -> Duration {
+    Duration::from_secs(if server == Server::Source { 27 } else { 6 })
 }
 
 /// The settings that every site has: small slices and pages, and due times of a few seconds, so that a fault costs no more.
@@ -350,10 +291,4 @@ fn variables(observer: &Settings, store: &Store, more: Vec<(&'static str, String
     ];
     variables.extend(more);
     variables
-}
-
-/// The address of the objects, at another endpoint if one is given.
-pub fn outputs_url(store: &Store, endpoint: Option<&str>) -> String {
-    let endpoint = endpoint.or(store.address.endpoint.as_deref()).expect("a store of a test has an endpoint");
-    format!("s3://{}/files?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket)
 }

@@ -240,7 +240,7 @@ impl System {
 
     /// Does what the Plan task of a job does, and no more, so that something can happen before the other tasks.
     pub async fn plan_by_hand(&self, polling: &str) {
-        let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
+        let job = job_of(polling);
         let Platform { jobs, source, clock, .. } = &self.platform;
         let request = jobs.job(job).await.expect("the store answers").expect("it was kicked off").request;
         let Anchor::Group(list) = request.anchor else { panic!("only a list is planned by hand") };
@@ -395,6 +395,11 @@ impl System {
         };
         assert!(timeout(PATIENCE, asking).await.is_ok(), "{what}");
     }
+}
+
+/// The job of a polling location.
+pub fn job_of(polling: &str) -> JobId {
+    polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id")
 }
 
 /// The polling location in the answer to a kick-off.

@@ -14,11 +14,7 @@ use shared::settings::{Links, Settings};
 use super::{group, small_list};
 use crate::harness::redis_url;
 use crate::harness::store::Store;
-use crate::harness::system::{System, on_store, with, with_settings};
-
-fn job_of(polling: &str) -> JobId {
-    polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id")
-}
+use crate::harness::system::{System, job_of, on_store, with, with_settings};
 
 /// Begins an upload for a job, and leaves it as an attempt does that is killed.
 async fn begin_upload(system: &System, job: JobId) {
@@ -58,41 +54,34 @@ fn short(settings: &mut Settings) {
     settings.working_due_seconds = 1;
 }
 
-#[tokio::test]
-async fn a_completed_job_is_gone_with_all_that_was_its_own() {
-    with_settings(&small_list(), short, |system| async move {
+/// Kicks off with an upload left behind, lets the job come to an end in some way, and waits until nothing is left.
+async fn is_gone(lines: &[String], end: impl AsyncFnOnce(&System, &str)) {
+    with_settings(lines, short, |system| async move {
         system.stop_workers().await;
         let polling = system.kick_off("/Group/g/$export").await;
         begin_upload(&system, job_of(&polling)).await;
+        end(&system, &polling).await;
         system.start_worker().await;
         leaves_nothing(&system, &polling).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_completed_job_is_gone_with_all_that_was_its_own() {
+    is_gone(&small_list(), async |_, _| {}).await;
 }
 
 #[tokio::test]
 async fn a_failed_job_is_gone_with_all_that_was_its_own() {
-    with_settings(&[group(&[])], short, |system| async move {
-        system.stop_workers().await;
-        let polling = system.kick_off("/Group/g/$export").await;
-        system.unload("Group/g").await;
-        begin_upload(&system, job_of(&polling)).await;
-        system.start_worker().await;
-        leaves_nothing(&system, &polling).await;
-    })
-    .await;
+    is_gone(&[group(&[])], async |system, _| system.unload("Group/g").await).await;
 }
 
 #[tokio::test]
 async fn a_job_that_is_cancelled_while_it_runs_is_gone_with_all_that_was_its_own() {
-    with_settings(&small_list(), short, |system| async move {
-        system.stop_workers().await;
-        let polling = system.kick_off("/Group/g/$export").await;
-        system.plan_by_hand(&polling).await;
-        begin_upload(&system, job_of(&polling)).await;
-        assert_eq!(system.delete(&polling).await.status(), StatusCode::ACCEPTED);
-        system.start_worker().await;
-        leaves_nothing(&system, &polling).await;
+    is_gone(&small_list(), async |system, polling| {
+        system.plan_by_hand(polling).await;
+        assert_eq!(system.delete(polling).await.status(), StatusCode::ACCEPTED);
     })
     .await;
 }

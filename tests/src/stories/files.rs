@@ -195,7 +195,7 @@ async fn a_manifest_is_cut_into_pages_that_never_change_when_partial_ones_are_al
 }
 
 #[tokio::test]
-async fn expires_is_when_the_first_link_or_the_files_go() {
+async fn expires_is_when_the_first_link_goes_where_that_comes_first() {
     let short = |settings: &mut Settings| settings.link_seconds = 60;
     with_settings(&small_list(), short, |system| async move {
         let polling = system.kick_off("/Group/g/$export").await;

@@ -9,7 +9,7 @@ use shared::settings::{Links, Settings};
 
 use super::small_list;
 use crate::harness::proxy::{Proxy, Wire};
-use crate::harness::system::{PUBLIC_BASE, issue, polling_location, with, with_settings};
+use crate::harness::system::{PUBLIC_BASE, issue, job_of, polling_location, with, with_settings};
 use crate::harness::{amqp_url, redis_url};
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_deleted_job_is_gone_with_its_files() {
         assert_eq!(issue(again).await.0, "not-found");
         assert_eq!(system.delete(&polling).await.status(), StatusCode::NOT_FOUND);
 
-        let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
+        let job = job_of(&polling);
         let outputs = &system.platform.outputs;
         system
             .eventually("the files are removed", || async { outputs.list(job).await.is_ok_and(|left| left.is_empty()) })
@@ -137,7 +137,7 @@ async fn a_job_that_waits_can_be_deleted_and_is_never_run() {
             .eventually("the message is taken", || async { queue.depth().await.is_ok_and(|depth| depth.waiting == 0) })
             .await;
         assert_eq!(system.get(&polling).await.status(), StatusCode::NOT_FOUND);
-        let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with the job's id");
+        let job = job_of(&polling);
         assert_eq!(system.platform.outputs.list(job).await.expect("the store answers"), []);
     })
     .await;

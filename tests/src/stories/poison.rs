@@ -1,5 +1,6 @@
-//! Poison: what no client and no payer should send and somebody will. Each is bounded, explained and kept apart: the job
-//! says what was wrong, and what others asked for at the same time is done.
+//! Poison and limits: what no client and no payer should send and somebody will, and parts of the system that have no room or
+//! let nobody in. Each is bounded, explained and kept apart: the job says what was wrong, and what others asked for at the
+//! same time is done.
 
 mod credentials;
 mod full_disk;

@@ -25,7 +25,7 @@ const LIFE: Duration = Duration::from_mins(10);
 
 /// A place that hands out keys as Kubernetes and ECS do: at first keys that the store does not know and that run out at once,
 /// then those that it takes. Answers its URL and how often it was asked.
-async fn key_server(access_key: String, secret_key: String) -> (String, Arc<AtomicUsize>) {
+async fn credentials_endpoint(access_key: String, secret_key: String) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port can be had");
     let url = format!("http://{}/keys", listener.local_addr().expect("it is bound"));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -62,7 +62,7 @@ async fn keys_that_are_renewed_are_used_without_a_restart_and_no_link_outlives_t
 
     let mut processes = Vec::new();
     for name in ["export-worker", "api-service"] {
-        let (keys, asked) = key_server(store.access_key.clone(), store.secret_key.clone()).await;
+        let (keys, asked) = credentials_endpoint(store.access_key.clone(), store.secret_key.clone()).await;
         let mut variables = variables(&namespace, &store);
         variables.retain(|(name, _)| !name.starts_with("AWS_ACCESS_KEY") && !name.starts_with("AWS_SECRET"));
         variables.extend([

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use devstore::{Failure, Requests};
 use reqwest::StatusCode;
-use shared::export::JobId;
 use shared::outputs::s3::{S3Outputs, S3Settings};
 use shared::settings::Settings;
 
 use crate::harness::store::Store;
-use crate::harness::system::{System, on_store};
+use crate::harness::system::{System, job_of, on_store};
 use crate::stories::{patient, small_list};
 
 /// A list in which a file is longer than a part, so that it is uploaded in several.
@@ -41,7 +40,7 @@ async fn a_full_disk_delays_a_job_holds_no_space_and_keeps_nobody_from_older_fil
             // Small objects still find a place; what is uploaded in parts does not.
             faults.fail_next(usize::MAX, Requests::any().with_query("partNumber"), Failure::Refusal(status, code));
             let polling = system.kick_off("/Group/g/$export").await;
-            let job: JobId = polling.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it ends with its id");
+            let job = job_of(&polling);
             // Two parts of an attempt are under way at once.
             system.eventually("the task is tried again", || async { faults.struck() > 2 }).await;
             assert_eq!(system.get(&polling).await.status(), StatusCode::ACCEPTED, "it waits");

@@ -15,8 +15,8 @@ use crate::stories::{coverage, group, member, patient, plain};
 
 const LARGE: usize = 50 << 20;
 
-/// What a worker may hold at most while it has a Patient and a Coverage of 50 MiB in hand at once: 310 MiB as measured, of
-/// which 70 are its own. A copy more of each would be 410.
+/// What a worker may hold at most while it has a Patient and a Coverage of 50 MiB in hand at once: about 2½ times each, and 70
+/// MiB of its own, with room for half a copy. One more copy of each would be above it.
 const MOST_BYTES: u64 = 380 << 20;
 
 /// The most memory that a process has had.
