@@ -19,6 +19,10 @@ use super::past::State;
 use crate::harness::random::OWN_BASE;
 use crate::oracle::{Reached, Resources, reached, type_of, written};
 
+/// Those that belong to a person.
+const PERSONAL: [&str; 3] = ["Patient", "Coverage", "RelatedPerson"];
+
+/// Those that say nothing about a person.
 const PROVIDERS: [&str; 4] = ["Practitioner", "PractitionerRole", "Organization", "Location"];
 
 /// What can be wrong.
@@ -151,8 +155,13 @@ fn link(events: &Events, export: &Export, since: i64, state: &State, wrong: &mut
             wrong.add(Rule::Deletion, export, &format!("{key} was not deleted"));
         }
     }
-    // Decision 0011: those that something leads to, and all that are about nobody.
-    let is_told = |key: &str| PROVIDERS.contains(&type_of(key)) || expected.missing.contains(key);
+    // Decision 0011: those about a person that the list has named, those that something leads to, and all that are about nobody.
+    let named = events.past.named(since, export.transaction_time);
+    let is_told = |key: &str| {
+        PROVIDERS.contains(&type_of(key))
+            || expected.missing.contains(key)
+            || (PERSONAL.contains(&type_of(key)) && named.contains(key))
+    };
     for key in events.past.deleted(since, export.transaction_time) {
         if is_told(key) && !state.lines.contains_key(key) && !export.deleted.contains(key) {
             wrong.add(Rule::Deletion, export, &format!("{key} was deleted"));

@@ -142,6 +142,12 @@ impl Past {
         state
     }
 
+    /// What the list named at any time after `since` and up to `until`, or at `since`.
+    pub fn named(&self, since: i64, until: i64) -> BTreeSet<String> {
+        let heads = self.heads.iter().filter(|head| head.from <= until && since < head.to);
+        heads.flat_map(|head| named(&self.group(head), &[OWN_BASE])).collect()
+    }
+
     /// What was deleted in the time after `since` and up to `until`.
     pub fn deleted(&self, since: i64, until: i64) -> BTreeSet<&str> {
         let deleted = self.versions.iter().filter(|version| version.deleted);

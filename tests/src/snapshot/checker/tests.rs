@@ -241,6 +241,18 @@ fn a_deletion_that_a_client_is_not_told_of_is_seen_and_one_that_was_none() {
 }
 
 #[test]
+fn a_deletion_of_one_who_had_left_the_list_before_is_owed() {
+    let mut events = run();
+    events.lose_b(3, 25);
+    events.delete(4, &["b"], 30);
+    events.writes[2].returned = 9;
+    events.exports.push(link(6, 20, 40, &[group(&["a"])]));
+    assert_eq!(broken(&events), [Rule::Deletion].into());
+    events.exports[1].deleted.insert("Patient/b".to_owned());
+    assert_eq!(check(&events), []);
+}
+
+#[test]
 fn what_was_rolled_back_is_seen_in_an_export() {
     let mut events = run();
     events.change(1, &["a"], 2, 15);
