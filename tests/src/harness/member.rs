@@ -125,11 +125,7 @@ impl Member {
 
     /// The sum of a metric over those of its lines that hold `part`.
     pub async fn metric(&self, name: &str, part: &str) -> f64 {
-        let service = self.service.as_ref().expect("only a program that runs is asked");
-        let text = reqwest::get(format!("http://127.0.0.1:{}/metrics", service.admin_port)).await;
-        let text = text.expect("it serves metrics").text().await.expect("metrics are text");
-        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(part));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        self.service.as_ref().expect("only a program that runs is asked").metric(name, part).await
     }
 
     /// Waits until the process answers again, after it stood still.

@@ -48,6 +48,16 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
+/// Has `atr load` bring these resources into the tables of a namespace.
+pub async fn load(namespace: &str, lines: &[String]) {
+    let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
+    std::fs::write(folder.path().join("all.ndjson"), lines.join("\n")).expect("it can be written to");
+    let path = folder.path().to_string_lossy().into_owned();
+    let loaded = program("atr").args(["load", "--source", &source_url(namespace), &path]).output().await;
+    let loaded = loaded.expect("the program starts");
+    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+}
+
 /// A service that runs, and its ports.
 pub struct Service {
     /// The process.
@@ -105,6 +115,14 @@ pub async fn start_at(name: &str, variables: &[(&'static str, String)], port: u1
 }
 
 impl Service {
+    /// The sum of a metric over those of its lines that hold `part`.
+    pub async fn metric(&self, name: &str, part: &str) -> f64 {
+        let text = reqwest::get(format!("http://127.0.0.1:{}/metrics", self.admin_port)).await;
+        let text = text.expect("it serves metrics").text().await.expect("metrics are text");
+        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(part));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// Ends the service with SIGTERM and answers whether it ended well.
     pub async fn terminate(mut self) -> bool {
         signal("TERM", i64::from(self.process.id().expect("it runs")));

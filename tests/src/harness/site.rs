@@ -4,10 +4,8 @@
 mod traces;
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use reqwest::header::{ACCEPT, CONTENT_LOCATION};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -24,8 +22,8 @@ use super::member::{Member, Server};
 use super::programs::outputs_url;
 use super::random::{OWN_BASE, list};
 use super::store::Store;
-use super::system::{PATIENCE, PREFER, clean, job_of, tables_at};
-use super::{amqp_url, namespace, postgres_url, redis_url};
+use super::system::{PATIENCE, PREFER, in_namespace, job_of, tables_at};
+use super::{amqp_url, postgres_url, redis_url};
 use crate::oracle::{Reached, by_key, reached};
 
 /// What a site is made of, beside an API and two workers. The default is on the servers that all tests share.
@@ -71,21 +69,16 @@ pub struct Site {
 /// Runs a story on a site of two workers, exports once with nothing in the way, and takes the site down afterwards, whatever
 /// became of the story. At the end no message is left, on the way to a worker or in its hands.
 pub async fn with(blueprint: Blueprint, story: impl AsyncFnOnce(&mut Site)) {
-    let namespace = namespace();
-    let told = AssertUnwindSafe(async {
-        let mut site = Box::pin(Site::start(&namespace, blueprint)).await.expect("the servers are there (tests/run)");
-        let told = AssertUnwindSafe(Box::pin(async {
+    in_namespace(async |namespace| {
+        let mut site = Box::pin(Site::start(namespace, blueprint)).await.expect("the servers are there (tests/run)");
+        Box::pin(async {
             site.exports("nothing is in the way", async |_| {}).await;
             story(&mut site).await;
             site.close().await;
-        }));
-        told.catch_unwind().await
-    });
-    let told = told.catch_unwind().await;
-    clean(&namespace).await.expect("the servers that were there a moment ago still are");
-    if let Err(panic) | Ok(Err(panic)) = told {
-        std::panic::resume_unwind(panic);
-    }
+        })
+        .await;
+    })
+    .await;
 }
 
 impl Site {

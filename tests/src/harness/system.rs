@@ -94,11 +94,10 @@ pub async fn on_store<F>(
 ) where
     F: Future<Output = ()>,
 {
-    let namespace = namespace();
-    let told = AssertUnwindSafe(async {
+    in_namespace(async |namespace| {
         // Boxed, as the story is: their futures together are larger than a stack should have to hold.
         let system = Arc::new(
-            Box::pin(System::start(objects, &namespace, change))
+            Box::pin(System::start(objects, namespace, change))
                 .await
                 .expect("Redis, RabbitMQ and PostgreSQL are there (tests/run)"),
         );
@@ -107,11 +106,19 @@ pub async fn on_store<F>(
         system.stop_workers().await;
         // It holds connections to the servers.
         system.api.stop(false).await;
-        told
-    });
-    let told = told.catch_unwind().await;
+        if let Err(panic) = told {
+            std::panic::resume_unwind(panic);
+        }
+    })
+    .await;
+}
+
+/// Runs a test in a namespace of its own, and removes that afterwards, whatever became of the test.
+pub async fn in_namespace(test: impl AsyncFnOnce(&str)) {
+    let namespace = namespace();
+    let told = AssertUnwindSafe(test(&namespace)).catch_unwind().await;
     clean(&namespace).await.expect("the servers that were there a moment ago still are");
-    if let Err(panic) | Ok(Err(panic)) = told {
+    if let Err(panic) = told {
         std::panic::resume_unwind(panic);
     }
 }

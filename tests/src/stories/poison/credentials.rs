@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::harness::programs::{program, start, variables};
+use crate::harness::programs::{load, start, variables};
 use crate::harness::store::Store;
-use crate::harness::system::{PREFER, clean, source_url, with_settings};
+use crate::harness::system::{PREFER, in_namespace, with_settings};
 use crate::harness::{namespace, redis_url};
 use crate::stories::small_list;
 
@@ -52,18 +52,16 @@ async fn credentials_endpoint(access_key: String, secret_key: String) -> (String
 
 #[tokio::test]
 async fn keys_that_are_renewed_are_used_without_a_restart_and_no_link_outlives_them() {
-    let namespace = namespace();
-    let store = Store::devstore().await.expect("devstore starts");
-    let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
-    std::fs::write(folder.path().join("all.ndjson"), small_list().join("\n")).expect("it can be written to");
-    let source = source_url(&namespace);
-    let loaded = program("atr").args(["load", "--source", &source, &folder.path().to_string_lossy()]).output().await;
-    assert!(loaded.expect("the program starts").status.success());
+    in_namespace(async |namespace| export_with_new_keys(namespace).await).await;
+}
 
+async fn export_with_new_keys(namespace: &str) {
+    let store = Store::devstore().await.expect("devstore starts");
+    load(namespace, &small_list()).await;
     let mut processes = Vec::new();
     for name in ["export-worker", "api-service"] {
         let (keys, asked) = credentials_endpoint(store.access_key.clone(), store.secret_key.clone()).await;
-        let mut variables = variables(&namespace, &store);
+        let mut variables = variables(namespace, &store);
         variables.retain(|(name, _)| !name.starts_with("AWS_ACCESS_KEY") && !name.starts_with("AWS_SECRET"));
         variables.extend([
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", keys),
@@ -106,7 +104,6 @@ async fn keys_that_are_renewed_are_used_without_a_restart_and_no_link_outlives_t
     for service in processes {
         assert!(service.terminate().await, "SIGTERM ends a service well");
     }
-    clean(&namespace).await.expect("the servers are there");
 }
 
 /// A user of Redis, who goes with this value.

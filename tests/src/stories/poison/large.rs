@@ -6,10 +6,9 @@ use std::path::Path;
 
 use shared::source::files::{Found, read};
 
-use crate::harness::namespace;
 use crate::harness::programs::{program, start, variables};
 use crate::harness::store::Store;
-use crate::harness::system::{clean, source_url};
+use crate::harness::system::{in_namespace, source_url};
 use crate::oracle::key_of;
 use crate::stories::{coverage, group, member, patient, plain};
 
@@ -37,7 +36,10 @@ fn lines_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[tokio::test]
 async fn resources_of_fifty_mebibytes_are_exported_byte_for_byte_in_bounded_memory() {
-    let namespace = namespace();
+    in_namespace(async |namespace| export_large(namespace).await).await;
+}
+
+async fn export_large(namespace: &str) {
     let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
     let (sample, out) = (folder.path().join("sample"), folder.path().join("out"));
     let ids: Vec<String> = (100..200).map(|id| id.to_string()).collect();
@@ -64,10 +66,10 @@ async fn resources_of_fifty_mebibytes_are_exported_byte_for_byte_in_bounded_memo
         let output = program("atr").args(arguments).output().await.expect("the program starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    run(&["load", "--source", &source_url(&namespace), &sample.to_string_lossy()]).await;
+    run(&["load", "--source", &source_url(namespace), &sample.to_string_lossy()]).await;
 
     let store = Store::devstore().await.expect("devstore starts");
-    let variables = variables(&namespace, &store);
+    let variables = variables(namespace, &store);
     let worker = start("export-worker", &variables).await;
     let api = start("api-service", &variables).await;
     let server = format!("http://127.0.0.1:{}/fhir", api.port);
@@ -78,5 +80,4 @@ async fn resources_of_fifty_mebibytes_are_exported_byte_for_byte_in_bounded_memo
     for service in [worker, api] {
         assert!(service.terminate().await, "SIGTERM ends a service well");
     }
-    clean(&namespace).await.expect("the servers are there");
 }
