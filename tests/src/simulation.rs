@@ -7,7 +7,7 @@
 //! `world` is the system, `trouble` what happens to it, `front` the API as `client` calls it, `check` what has to be so.
 //!
 //! A failing seed is printed with the file that its trace is in, and replays exactly: `SIMULATION_SEED=n` runs just that one.
-//! `SIMULATION_SEEDS=n` sets how many are tried. A million take half an hour of two cores in a release build:
+//! `SIMULATION_SEEDS=n` sets how many are tried, from `SIMULATION_FROM=n` on. A million take half an hour of two cores in a release build:
 //!
 //! ```text
 //! SIMULATION_SEEDS=1000000 cargo nextest run --release -p system-tests simulation::files
@@ -49,7 +49,10 @@ fn files_equal_the_closure_whatever_fails_repeats_or_dies() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
     let seeds: Vec<u64> = match number("SIMULATION_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("SIMULATION_SEEDS").unwrap_or(SEEDS)).collect(),
+        None => {
+            let first = number("SIMULATION_FROM").unwrap_or(0);
+            (first..first + number("SIMULATION_SEEDS").unwrap_or(SEEDS)).collect()
+        }
     };
     let next = AtomicUsize::new(0);
     let work = || {
