@@ -47,13 +47,11 @@ const LISTS: [&str; 2] = ["g", "h"];
 #[test]
 fn files_equal_the_closure_whatever_fails_repeats_or_dies() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
-    let seeds: Vec<u64> = match number("SIMULATION_SEED") {
-        Some(seed) => vec![seed],
-        None => {
-            let first = number("SIMULATION_FROM").unwrap_or(0);
-            (first..first + number("SIMULATION_SEEDS").unwrap_or(SEEDS)).collect()
-        }
-    };
+    let (first, count) = number("SIMULATION_SEED").map_or_else(
+        || (number("SIMULATION_FROM").unwrap_or(0), number("SIMULATION_SEEDS").unwrap_or(SEEDS)),
+        |seed| (seed, 1),
+    );
+    let seeds: Vec<u64> = (first..first + count).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let metrics = Metrics::new();
