@@ -36,7 +36,8 @@ impl Trouble {
         mix.hang = Duration::from_secs(*random.pick(&[5, 120]));
         mix.stop = Duration::from_secs(*random.pick(&[40, 200]));
         mix.stops = often(random, &[60, 300]);
-        mix.late_objects = often(random, &[10, 30]);
+        // A task of a dozen files has to come through all of them within its 65 tries.
+        mix.late_objects = often(random, &[30, 100]);
         Self::Kills(mix)
     }
 
