@@ -7,7 +7,8 @@
 //! `world` is the system, `trouble` what happens to it, `front` the API as `client` calls it, `check` what has to be so.
 //!
 //! A failing seed is printed with the file that its trace is in, and replays exactly: `SIMULATION_SEED=n` runs just that one.
-//! `SIMULATION_SEEDS=n` sets how many are tried, from `SIMULATION_FROM=n` on. A million take half an hour of two cores in a release build:
+//! `SIMULATION_SEEDS=n` sets how many are tried, from `SIMULATION_FROM=n` on. A million take half an hour of two cores in a
+//! release build:
 //!
 //! ```text
 //! SIMULATION_SEEDS=1000000 cargo nextest run --release -p system-tests simulation::files
