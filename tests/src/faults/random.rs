@@ -29,15 +29,18 @@ async fn whatever_happens_an_export_ends_as_if_nothing_had() {
         let mut random = Random::new(seed);
         let blueprint = Blueprint { lines: list(random.next()), ..Blueprint::default() };
         with(blueprint, async |site| {
-            let mut what = format!("FAULTS_SEED={seed}");
-            let job = site.kick_off().await;
+            let (mut what, mut jobs) = (format!("FAULTS_SEED={seed}"), Vec::new());
             for _ in 0..=random.below(4) {
                 let fault = Fault::draw(&mut random);
                 what = format!("{what}, {fault:?}");
+                // Each fault finds an export that has just begun, and what the ones before have left.
+                jobs.push(site.kick_off().await);
                 fault.strikes(site).await;
             }
             site.heals();
-            site.proves(&what, &job).await;
+            for job in jobs {
+                site.proves(&what, &job).await;
+            }
         })
         .await;
     }

@@ -19,6 +19,7 @@ const TASKS: u32 = 40;
 async fn messages_about_every_task_of_a_job_may_come_again_at_any_time() {
     with(Blueprint::default(), async |site| {
         site.exports("each message comes again and again", async |site| {
+            site.slows();
             for _ in 0..5 {
                 for job in site.jobs().await {
                     messages_about_all_tasks_of(site, job).await;
@@ -26,6 +27,7 @@ async fn messages_about_every_task_of_a_job_may_come_again_at_any_time() {
             }
         })
         .await;
+        site.heals();
         let job = site.kick_off().await;
         site.is_complete("the job is complete", &job).await;
         messages_about_all_tasks_of(site, job_of(&job)).await;

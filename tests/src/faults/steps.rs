@@ -2,12 +2,12 @@
 //! that it never learns what came of it.
 
 use super::named::{Step, method, request, script};
-use crate::harness::member::{Member, Server, arm, arrival};
+use crate::harness::member::{Server, arm, arrival};
 use crate::harness::site::{Blueprint, Site, with};
 use crate::harness::tripwire::{Place, Side};
 
-/// Kicks off and waits until a worker comes to a step for the `count`th time, to be held there. Answers the polling location and
-/// which worker it is.
+/// Kicks off and waits until a worker comes to a place on its wire, to be held there. Answers the polling location and which
+/// worker it is.
 pub async fn worker_comes_to(site: &Site, server: Server, place: Place, what: &str) -> (String, usize) {
     let armed = arm(&site.workers, server, &place);
     let job = site.kick_off().await;
@@ -126,11 +126,9 @@ async fn when_all_workers_die_the_next_ones_go_on() {
         for (name, side, pattern) in [script!("claim"), script!("complete")] {
             let what = format!("all workers die at '{name}'");
             let place = Place { side, pattern, count: 2, arrives: true };
-            let armed = arm(&site.workers, Server::Jobs, &place);
-            let job = site.kick_off().await;
-            arrival(&site.workers, Server::Jobs, armed, &what).await;
+            let (job, _) = worker_comes_to(site, Server::Jobs, place, &what).await;
             for worker in &mut site.workers {
-                Member::kill(worker).await;
+                worker.kill().await;
             }
             for worker in &mut site.workers {
                 worker.start_again().await;

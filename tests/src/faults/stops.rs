@@ -42,6 +42,7 @@ async fn a_worker_that_is_told_to_stop_at_any_step_finishes_or_hands_back() {
 #[tokio::test]
 async fn a_rolling_restart_of_everything_loses_no_try() {
     with(of_tries(1), async |site| {
+        site.slows();
         let job = site.kick_off().await;
         for _ in 0..2 {
             for at in 0..site.workers.len() {

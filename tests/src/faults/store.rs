@@ -7,7 +7,7 @@ use devstore::{Failure, Requests};
 use super::named::{Step, request};
 use super::steps::kills_a_worker_at;
 use crate::harness::member::Server;
-use crate::harness::programs::program;
+use crate::harness::programs::{program, resources};
 use crate::harness::site::{Blueprint, with};
 
 /// What a store does wrong; the delay is longer than an upload may take.
@@ -50,13 +50,7 @@ async fn list_in_parts() -> Blueprint {
     let arguments = ["generate", "--members", "4000", "--seed", "7", "--list", "g", "--out", &path];
     let made = program("atr").args(arguments).output().await.expect("the program starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let mut lines = Vec::new();
-    for found in shared::source::files::read(&[folder.path().to_owned()]).expect("the folder can be read") {
-        let shared::source::files::Found::Resource(resource) = found.expect("the folder can be read") else {
-            panic!("the sample has a bad line");
-        };
-        lines.push(String::from_utf8(resource.body.to_vec()).expect("a resource is UTF-8"));
-    }
+    let lines = resources(folder.path()).collect();
     let big = |name, value: u32| (name, value.to_string());
     let settings = vec![
         big("ATR_SLICE_IDS", 50_000),

@@ -1,12 +1,11 @@
 //! A system is upgraded while it works, and back again: programs of the last version and of this one share the servers.
 
+use super::named::{method, request};
 use super::steps::worker_comes_to;
 use crate::harness::member::Server;
 use crate::harness::programs::last_version;
 use crate::harness::site::{Blueprint, Site, with};
 use crate::harness::tripwire::{Place, Side};
-
-use super::named::{method, request};
 
 const API: &str = "api-service";
 const WORKER: &str = "export-worker";

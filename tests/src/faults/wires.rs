@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::steps::worker_comes_to;
-use crate::harness::member::{Member, Server};
+use crate::harness::member::Server;
 use crate::harness::proxy::Wire;
 use crate::harness::site::{Blueprint, Site, longer_than_a_call, with};
 use crate::harness::tripwire::{Place, Side};
@@ -53,7 +53,7 @@ async fn break_wires_to(server: Server) {
         })
         .await;
         each(site, server, "silent for ever on the connections that are there", async |site| {
-            for member in members(site) {
+            for member in site.members() {
                 member.wire(server).silence();
             }
         })
@@ -73,21 +73,17 @@ async fn each(site: &mut Site, server: Server, how: &str, fault: impl AsyncFnOnc
 }
 
 fn cut(site: &Site, server: Server) {
-    for member in members(site) {
+    for member in site.members() {
         member.wire(server).cut();
     }
 }
 
 async fn during(site: &Site, server: Server, wire: Wire, time: Duration) {
-    for member in members(site) {
+    for member in site.members() {
         member.wire(server).set(wire);
     }
     sleep(time).await;
-    for member in members(site) {
+    for member in site.members() {
         member.wire(server).set(Wire::Pass);
     }
-}
-
-fn members(site: &Site) -> impl Iterator<Item = &Member> {
-    site.workers.iter().chain([&site.api])
 }

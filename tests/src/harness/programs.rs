@@ -1,11 +1,12 @@
 //! The programs, started as their users start them: from the target folder, with settings in variables.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use shared::source::files::{Found, read};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
@@ -56,6 +57,16 @@ pub async fn load(namespace: &str, lines: &[String]) {
     let loaded = program("atr").args(["load", "--source", &source_url(namespace), &path]).output().await;
     let loaded = loaded.expect("the program starts");
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+}
+
+/// The resources in the files of a folder, each as it is written.
+pub fn resources(folder: &Path) -> impl Iterator<Item = String> {
+    read(&[folder.to_owned()]).expect("the folder can be read").map(|found| {
+        match found.expect("the folder can be read") {
+            Found::Resource(resource) => String::from_utf8(resource.body.to_vec()).expect("a resource is UTF-8"),
+            Found::Bad(bad) => panic!("{bad}"),
+        }
+    })
 }
 
 /// A service that runs, and its ports.

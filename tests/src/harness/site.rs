@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::exported::Exported;
 use super::member::{Member, Server};
 use super::programs::outputs_url;
+use super::proxy::Wire;
 use super::random::{OWN_BASE, list};
 use super::store::Store;
 use super::system::{PATIENCE, PREFER, in_namespace, job_of, tables_at};
@@ -181,10 +182,22 @@ impl Site {
         self.no_trace_is_left(what, job).await;
     }
 
+    /// Its programs.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.workers.iter().chain([&self.api])
+    }
+
+    /// Makes the source slow for the workers, so that an export is still under way when things happen one after the other.
+    pub fn slows(&self) {
+        for worker in &self.workers {
+            worker.wire(Server::Source).set(Wire::Delay(Duration::from_millis(30)));
+        }
+    }
+
     /// Ends all faults: the wires carry everything, the store does what it is asked.
     pub fn heals(&self) {
         self.store.faults().clear();
-        for member in self.workers.iter().chain([&self.api]) {
+        for member in self.members() {
             member.heal();
         }
     }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use shared::export::JobId;
-use shared::source::files::{Found, read};
 use tokio::time::{sleep, timeout};
 
 use crate::harness::namespace;
-use crate::harness::programs::{free_port, program, start, variables};
+use crate::harness::programs::{free_port, program, resources, start, variables};
 use crate::harness::store::Store;
 use crate::harness::system::{PATIENCE, clean, source_url};
 use crate::oracle::{Reached, Resources, by_key, key_of, reached};
@@ -23,15 +22,6 @@ fn downloaded(folder: &Path) -> Resources {
         assert!(lines.insert(key.clone(), line).is_none(), "{key} stands twice");
     }
     lines
-}
-
-fn resources(folder: &Path) -> impl Iterator<Item = String> {
-    read(&[folder.to_owned()]).expect("the folder can be read").map(|found| {
-        match found.expect("the folder can be read") {
-            Found::Resource(resource) => String::from_utf8(resource.body.to_vec()).expect("a resource is UTF-8"),
-            Found::Bad(bad) => panic!("{bad}"),
-        }
-    })
 }
 
 fn text(bytes: &[u8]) -> String {
