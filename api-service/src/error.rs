@@ -301,3 +301,21 @@ fn scopes(types: &[ResourceType], needed: Permission) -> String {
 fn eight_types() -> String {
     ResourceType::ATTRIBUTION.map(ResourceType::name).join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stays_as_it_is_answers_500_by_which_a_client_gives_its_export_up() {
+        for (kind, status) in [
+            (FaultKind::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
+            (FaultKind::Invalid, StatusCode::SERVICE_UNAVAILABLE),
+            (FaultKind::Corrupt, StatusCode::INTERNAL_SERVER_ERROR),
+        ] {
+            let answer = ApiError::Fault(Fault::new(kind, "failed to ask")).error_response();
+            assert_eq!(answer.status(), status, "{kind:?}");
+            assert_eq!(answer.headers().contains_key(header::RETRY_AFTER), status == StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
+}

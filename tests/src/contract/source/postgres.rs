@@ -16,6 +16,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::{entity, group, id, key, member, own, patient, whole};
 use crate::harness;
+use crate::harness::proxy::{Proxy, Wire};
 
 /// A schema that nobody else uses; it goes when this does.
 pub struct Database {
@@ -380,15 +381,21 @@ async fn tables_are_brought_up_to_date_while_others_read_and_write() {
     let writing = writer.transaction().await.expect("it can begin");
     writing.execute("SELECT take_stamp()", &[]).await.expect("it is its turn");
     writing.execute("LOCK TABLE attribution_member IN ROW EXCLUSIVE MODE", &[]).await.expect("it is free");
-    // A long read keeps the step from the table, and not from going on when it ends.
+    // A long read keeps the step from the last of the tables, and not from going on when it ends.
     let reading = reader.transaction().await.expect("it can begin");
-    reading.query("SELECT FROM resource", &[]).await.expect("it can be read");
+    reading.query("SELECT FROM attribution_list", &[]).await.expect("it can be read");
     let url = database.url();
     let migrating = tokio::spawn(async move { migrate(&url).await });
+    let waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '-- 0005_json:%'";
+    let looker = database.client().await;
+    while looker.query(waits, &[]).await.expect("it can be asked").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let as_of = source.transaction_time().await.expect("the source answers beside a step that waits");
     assert_eq!(source.fetch(as_of, &[key("Patient/a")]).await.expect("so does a read").len(), 1);
     writing.execute("LOCK TABLE resource IN ROW EXCLUSIVE MODE", &[]).await.expect("no step is in the way");
     writing.commit().await.expect("it can be committed");
+    // Longer than the step waits for a table: it begins again.
     tokio::time::sleep(Duration::from_secs(3)).await;
     reading.commit().await.expect("it can be committed");
     migrating.await.expect("it does not panic").expect("the step is done at last");
@@ -442,6 +449,22 @@ async fn a_server_that_is_down_is_unavailable_and_a_wrong_url_is_invalid_at_once
     assert_eq!(fault.kind(), FaultKind::Unavailable, "{fault}");
     let fault = PostgresSource::connect("postgres://postgres@127.0.0.1:1/test?sslmod=x", settings).expect_err("a typo");
     assert_eq!(fault.kind(), FaultKind::Invalid, "{fault}");
+}
+
+#[tokio::test]
+async fn connections_that_have_fallen_silent_cost_one_call() {
+    let database = Database::new();
+    database.loader().await;
+    let proxy = Proxy::to(&harness::postgres_url(), Wire::Pass).await;
+    let settings =
+        PostgresSettings { connections: 4, statement_timeout: Duration::from_secs(1), ..PostgresSettings::default() };
+    let source = PostgresSource::connect(&proxy.url(&database.url()), settings).expect("the URL is right");
+    for answer in join_all((0..4).map(|_| source.ready())).await {
+        answer.expect("the wire carries everything, on four connections");
+    }
+    proxy.silence();
+    assert_eq!(source.ready().await.expect_err("nobody answers").kind(), FaultKind::Unavailable);
+    source.ready().await.expect("there is a new connection, and no other is tried before");
 }
 
 #[tokio::test]
