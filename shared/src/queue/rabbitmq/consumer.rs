@@ -187,11 +187,14 @@ impl RabbitDelivery {
             self.channel.basic_qos(self.permits, BasicQosOptions::default()).await?;
             Ok::<_, lapin::Error>(true)
         };
+        let taken_back = || Err(Fault::new(FaultKind::Conflict, doing()).because("the queue has taken it back"));
         match tokio::time::timeout(self.limit, settled).await {
             Ok(Ok(true)) => Ok(()),
             // The channel is gone, and with it the right to settle: the broker has the message back.
-            Ok(Ok(false)) => Err(Fault::new(FaultKind::Conflict, doing()).because("the queue has taken it back")),
+            Ok(Ok(false)) => taken_back(),
             Ok(Err(error)) => Err(Fault::new(FaultKind::Conflict, doing()).because(error.to_string())),
+            // A question that was put while the channel went is never answered, not even with an error.
+            Err(_) if !self.channel.status().connected() => taken_back(),
             Err(_) => Err(no_answer(&doing(), self.limit)),
         }
     }
