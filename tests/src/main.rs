@@ -5,6 +5,7 @@
 //! leaves nothing behind.
 
 mod contract;
+mod deploy;
 mod docs;
 mod faults;
 mod harness;
