@@ -140,6 +140,19 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// Why it is a refusal of whoever asks, in one word for `atr_refusals_total`; `None` when it is not.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(Refusal::TokenMissing) => Some("token_missing"),
+            Self::Refused(Refusal::TokenInvalid(_)) => Some("token_invalid"),
+            Self::Refused(Refusal::Unregistered(_)) => Some("unregistered"),
+            Self::OutOfScope { .. } => Some("out_of_scope"),
+            Self::ListsOnly => Some("lists_only"),
+            Self::Throttled { .. } => Some("throttled"),
+            _ => None,
+        }
+    }
+
     fn issue(&self) -> Issue {
         let text = shown(&self.to_string());
         match self {

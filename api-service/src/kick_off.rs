@@ -8,6 +8,7 @@ use shared::dispatch;
 use shared::export::{Anchor, ExportRequest, JobId, OpenTask};
 use shared::fhir::{Instant, Issue, IssueCode, ResourceType};
 use shared::jobs::NewJob;
+use shared::telemetry::trace;
 use tracing::info;
 
 use crate::Api;
@@ -71,7 +72,8 @@ async fn answer(
     check_jobs(api, &caller).await?;
 
     let export = export_request(api, request, &caller, context, parameters, preferences).await?;
-    let job = NewJob { id: JobId::random(), client: caller.client, request: export, created_at: now };
+    let id = JobId::random();
+    let job = NewJob { id, client: caller.client, request: export, created_at: now, trace: trace::origin() };
     let event = audit::event(api, request, Action::KickOff, StatusCode::ACCEPTED);
     audit::record(api, &[Event { job: Some(job.id), ..event }]).await?;
     record(api, &job, now).await?;
@@ -162,7 +164,8 @@ fn request_url(api: &Api, path: &str, query: &str) -> String {
 
 async fn record(api: &Api, job: &NewJob, now: Instant) -> Result<(), ApiError> {
     api.platform.jobs.create(job, now + api.unpublished_due).await?;
-    dispatch::publish(&api.platform, job.id, OpenTask::PLAN, api.published_due).await;
+    dispatch::publish(&api.platform, job.id, OpenTask::PLAN, job.trace.clone(), api.published_due).await;
+    trace::note("job.id", job.id.to_string());
     info!(job.id = %job.id, anchor = %job.request.anchor, "accepted job {}", job.id);
     Ok(())
 }

@@ -49,7 +49,9 @@ use shared::admin::{self, Readiness, Starting};
 use shared::export::JobId;
 use shared::fault::Fault;
 use shared::fhir::{Instant, OwnBases};
-use shared::metrics::Metrics;
+use shared::gauges;
+use shared::measured::Port;
+use shared::metrics::{Metrics, Program};
 use shared::platform::{self, Platform};
 use shared::settings::{Access, Links, Settings, WrongSetting};
 use shared::shutdown::Shutdown;
@@ -63,10 +65,10 @@ use crate::limits::PollLimit;
 /// The program: reads the settings of the process and serves until SIGTERM or SIGINT.
 pub async fn run() -> anyhow::Result<()> {
     let settings = Settings::read()?;
-    telemetry::init(&settings)?;
+    let telemetry = telemetry::init("api-service", &settings)?;
     let shutdown = Shutdown::on_signals()?;
     let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
-    let (metrics, starting) = (Metrics::new(), Arc::new(Starting::default()));
+    let (metrics, starting) = (Metrics::of(&[Program::Api]), Arc::new(Starting::default()));
     let tls = tls::certificate(&settings, &metrics).await?;
     let admin = admin::serve(admin_listener, metrics.clone(), Arc::clone(&starting) as Arc<dyn Readiness>)?;
     let (admin_handle, admin) = (admin.handle(), tokio::spawn(admin));
@@ -74,7 +76,7 @@ pub async fn run() -> anyhow::Result<()> {
     let connecting = async {
         // First who may call: a wrong register is told before the queue and the source are waited for.
         let access = platform::open_access(&settings, &metrics).await?;
-        Ok::<_, WrongSetting>((access, platform::connect(&settings, None).await?))
+        Ok::<_, WrongSetting>((access, platform::connect(&settings, None, &metrics).await?))
     };
     let (access, platform) = tokio::select! {
         connected = connecting => connected?,
@@ -98,6 +100,7 @@ pub async fn run() -> anyhow::Result<()> {
         admin_handle.stop(false).await;
     };
     let (api, ()) = tokio::join!(api, stopping);
+    telemetry.stop().await;
     api?;
     Ok(admin.await??)
 }
@@ -218,10 +221,12 @@ pub struct ApiReadiness(pub Platform);
 
 #[async_trait]
 impl Readiness for ApiReadiness {
-    async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)> {
-        let (jobs, source) = tokio::join!(self.0.jobs.ready(), self.0.source.ready());
-        vec![("jobs", jobs), ("source", source)]
+    async fn ready(&self) -> Vec<(Port, Result<(), Fault>)> {
+        gauges::readiness(&self.0, &[Port::Jobs, Port::Source]).await
     }
 
-    async fn measure(&self, _metrics: &Metrics) {}
+    /// The API tells of the whole system: it is there when no worker is.
+    async fn measure(&self, metrics: &Metrics) {
+        gauges::measure(&self.0, metrics).await;
+    }
 }

@@ -6,6 +6,7 @@ use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use shared::settings::OWN_TOKEN_PATH;
+use shared::telemetry::trace::{self, Side, TRACEPARENT, Traced};
 
 use crate::audit;
 pub use crate::audit::Action;
@@ -13,6 +14,9 @@ use crate::caller::guard;
 use crate::error::ApiError;
 use crate::start::StartPoint;
 use crate::{Api, definitions, files, kick_off, metadata, read, search, smart_configuration, status, token};
+
+/// The methods that spans are named by.
+const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS];
 
 /// The folder of the polling locations below the base.
 pub const JOBS: &str = "export";
@@ -138,7 +142,7 @@ fn not_allowed(request: &HttpRequest, allowed: &'static str) -> Result<HttpRespo
     Err(ApiError::MethodNotAllowed { method: request.method().to_string(), allowed })
 }
 
-/// Measures each request by its route; what has no route counts as one.
+/// Measures each request by its route, and traces it; what has no route counts as one.
 pub async fn measure(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -146,13 +150,32 @@ pub async fn measure(
     let began = std::time::Instant::now();
     let api = request.app_data::<web::Data<Api>>().cloned();
     let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
-    let response = next.call(request).await;
+    // What a stranger calls a method is no name for a span.
+    let method = METHODS.iter().find(|method| *method == request.method()).map_or("_OTHER", Method::as_str);
+    let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let traced = Traced::begin(format!("{method} {route}"), Side::Server, traceparent);
+    let (response, status) = traced
+        .on(async {
+            let response = next.call(request).await;
+            // A request that does not come to its end has an error and no answer yet.
+            let status =
+                response.as_ref().map_or_else(|error| error.as_response_error().status_code(), ServiceResponse::status);
+            trace::note("http.request.method", method);
+            trace::note("http.route", route.clone());
+            trace::note("http.response.status_code", i64::from(status.as_u16()));
+            if status.is_server_error() {
+                trace::failed("answered with an error of the server");
+            }
+            (response, status)
+        })
+        .await;
     if let Some(api) = api {
-        // A request that does not come to its end has an error and no answer yet.
-        let status =
-            response.as_ref().map_or_else(|error| error.as_response_error().status_code(), ServiceResponse::status);
         let seconds = began.elapsed().as_secs_f64();
         api.metrics.request_seconds.with_label_values(&[route.as_str(), status.as_str()]).observe(seconds);
+        let error = response.as_ref().map_or_else(Some, |response| response.response().error());
+        if let Some(reason) = error.and_then(|error| error.as_error::<ApiError>()?.refusal()) {
+            api.metrics.refusals.with_label_values(&[reason]).inc();
+        }
     }
     response
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use shared::export::{Attempt, Encoding, JobId, OutputKey, Slice, TaskNo};
 use shared::fhir::{self, ResourceId, ResourceKey, ResourceType};
+use shared::metrics::Metrics;
 use shared::outputs::{OutputStore, OutputWriter};
 use shared::platform;
 use shared::source::{ListHead, ResourceSource};
@@ -73,7 +74,7 @@ pub async fn run(system: &System, data: &Loaded, written: &Checked) -> anyhow::R
     let mut settings = system.settings.clone();
     settings.source_connections *= usize::from(system.workers);
     let source = platform::open_source(&settings).await?.source;
-    let outputs = platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY))).await?;
+    let outputs = platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY)), &Metrics::new()).await?;
     let list: ResourceId = data.list.parse().context("the id of the list is not legal")?;
     let as_of = source.transaction_time().await?;
     let members = source.list(&list, as_of).await?.context("the list is not in the source")?.members;

@@ -59,7 +59,8 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         log: "warn".to_owned(),
         ..Settings::default()
     };
-    shared::telemetry::init(&settings)?;
+    shared::telemetry::init_logs(&settings, std::io::stderr)?;
+    let metrics = Metrics::new();
 
     let opened = platform::open_source(&settings).await?;
     for bad in &opened.bad_lines {
@@ -77,11 +78,11 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         jobs: Arc::new(MemoryJobs::new()),
         lanes: Lanes { express: Arc::new(MemoryQueue::new()), bulk: Arc::new(MemoryQueue::new()) },
         source: opened.source,
-        outputs: platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY))).await?,
+        outputs: platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY)), &metrics).await?,
         clock: Arc::new(SystemClock),
     };
     // From here on a signal stops the parts in good order; before, it ends the process as usual.
-    let (shutdown, metrics) = (Shutdown::on_signals()?, Metrics::new());
+    let shutdown = Shutdown::on_signals()?;
     let server = Api::new(platform.clone(), Arc::new(Open), metrics.clone(), &settings)?.serve(listener, None)?;
     let api = server.handle();
     let serving = tokio::spawn(server);

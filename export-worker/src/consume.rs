@@ -7,6 +7,7 @@ use shared::export::Lane;
 use shared::fault::Fault;
 use shared::queue::{Deliveries, Delivery};
 use shared::shutdown::Shutdown;
+use shared::telemetry::trace::{Side, Traced};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
@@ -83,6 +84,11 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn settle(worker: Arc<Worker>, delivery: Box<dyn Delivery>, hurry: Shutdown) {
+    let traced = Traced::begin("task", Side::Consumer, delivery.message().trace.as_deref());
+    traced.on(execute_and_settle(worker, delivery, hurry)).await;
+}
+
+async fn execute_and_settle(worker: Arc<Worker>, delivery: Box<dyn Delivery>, hurry: Shutdown) {
     let task = delivery.message().task();
     let settled: Result<(), Fault> = match execute(&worker, task, &hurry).await {
         Settlement::Done => delivery.ack().await,

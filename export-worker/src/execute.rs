@@ -7,6 +7,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::fhir::ResourceType;
 use shared::jobs::{Completion, Opening, Start, StartToken, Work};
 use shared::shutdown::Shutdown;
+use shared::telemetry::trace;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -86,6 +87,10 @@ async fn start(worker: &Worker, task: TaskRef, hurry: &Shutdown) -> Option<Start
 async fn attempt(worker: &Worker, task: TaskRef, work: &Work, hurry: &Shutdown) -> Settlement {
     let kind = work.kind.name();
     let began = std::time::Instant::now();
+    trace::note("job.id", task.job.to_string());
+    trace::note("task.no", i64::from(task.task.0));
+    trace::note("task.kind", kind);
+    trace::note("attempt", i64::from(work.attempt.0));
     worker.metrics.working.inc();
     let ended = Shutdown::new();
     let result = tokio::select! {
@@ -113,6 +118,10 @@ async fn attempt(worker: &Worker, task: TaskRef, work: &Work, hurry: &Shutdown) 
         Err(TaskError::GiveUp(reason)) => ("buried", fail(worker, task, reason).await),
     };
     worker.metrics.attempts.with_label_values(&[kind, outcome]).inc();
+    trace::note("outcome", outcome);
+    if matches!(outcome, "retried" | "buried") {
+        trace::failed(outcome);
+    }
     settlement
 }
 
@@ -198,7 +207,7 @@ async fn complete(frame: &Frame<'_>, written: &Written) -> Result<u64, TaskError
                 worker.metrics.lines.with_label_values(&[name]).inc_by(output.lines);
                 worker.metrics.bytes.with_label_values(&[name]).inc_by(output.bytes);
             }
-            worker.publish(task.job, &next, &mut Silent::default()).await;
+            worker.publish(task.job, &next, trace::origin(), &mut Silent::default()).await;
             if last {
                 worker.metrics.jobs_ended.with_label_values(&[JobState::Completed.name()]).inc();
                 info!(job.id = %task.job, "completed job {}", task.job);

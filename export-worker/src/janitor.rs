@@ -59,10 +59,10 @@ async fn look(worker: &Arc<Worker>, cleaning: &mut Cleaning) -> Result<(), Fault
     let mut silent = Silent::default();
     for (job, chore) in worker.platform.jobs.chores(now, again, JOBS_A_LOOK).await? {
         match chore {
-            Chore::Publish(tasks) => {
+            Chore::Publish { tasks, trace } => {
                 worker.metrics.republished.inc_by(tasks.len() as u64);
                 info!(job.id = %job, tasks = tasks.len(), "publishing due tasks of job {job}");
-                worker.publish(job, &tasks, &mut silent).await;
+                worker.publish(job, &tasks, trace, &mut silent).await;
             }
             Chore::Sweep => cleaning.begin(worker, job, After::End),
             Chore::Remove => cleaning.begin(worker, job, After::Expiry),

@@ -35,7 +35,9 @@ use shared::admin::{self, Readiness, Starting};
 use shared::export::Lane;
 use shared::fault::Fault;
 use shared::fhir::{Instant, OwnBases};
-use shared::metrics::Metrics;
+use shared::gauges;
+use shared::measured::Port;
+use shared::metrics::{Metrics, Program};
 use shared::platform::{self, Platform};
 use shared::settings::{Settings, WrongSetting};
 use shared::shutdown::Shutdown;
@@ -44,15 +46,15 @@ use shared::telemetry;
 /// The program: reads the settings of the process and works until SIGTERM or SIGINT.
 pub async fn run() -> anyhow::Result<()> {
     let settings = Settings::read()?;
-    telemetry::init(&settings)?;
+    let telemetry = telemetry::init("export-worker", &settings)?;
     let shutdown = Shutdown::on_signals()?;
     let admin_listener = admin::bind("admin_listen", &settings.admin_listen)?;
-    let (metrics, starting) = (Metrics::new(), Arc::new(Starting::default()));
+    let (metrics, starting) = (Metrics::of(&[Program::Worker]), Arc::new(Starting::default()));
     let admin = admin::serve(admin_listener, metrics.clone(), Arc::clone(&starting) as Arc<dyn Readiness>)?;
     let (admin_handle, admin) = (admin.handle(), tokio::spawn(admin));
 
     let platform = tokio::select! {
-        platform = platform::connect(&settings, None) => platform?,
+        platform = platform::connect(&settings, None, &metrics) => platform?,
         () = shutdown.wished() => return Ok(()),
     };
     let worker = Worker::new(platform, metrics, &settings)?;
@@ -60,6 +62,7 @@ pub async fn run() -> anyhow::Result<()> {
     tracing::info!(permits = settings.permits, "working");
     worker.run(shutdown).await;
     admin_handle.stop(false).await;
+    telemetry.stop().await;
     Ok(admin.await??)
 }
 
@@ -133,24 +136,7 @@ impl Worker {
 
 #[async_trait]
 impl Readiness for Worker {
-    async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)> {
-        let Platform { jobs, lanes, source, outputs, .. } = &self.platform;
-        let queue = async { lanes.express.ready().await.and(lanes.bulk.ready().await) };
-        let (jobs, queue, source, outputs) = tokio::join!(jobs.ready(), queue, source.ready(), outputs.ready());
-        vec![("jobs", jobs), ("queue", queue), ("source", source), ("outputs", outputs)]
-    }
-
-    async fn measure(&self, metrics: &Metrics) {
-        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        for lane in Lane::ALL {
-            if let Ok(depth) = self.platform.lanes.of(lane).depth().await {
-                metrics.queue.with_label_values(&[lane.name(), "waiting"]).set(count(depth.waiting));
-                metrics.queue.with_label_values(&[lane.name(), "dead"]).set(count(depth.dead));
-            }
-        }
-        if let Ok(backlog) = self.platform.jobs.backlog(self.now()).await {
-            metrics.jobs.with_label_values(&["recorded"]).set(count(backlog.jobs));
-            metrics.jobs.with_label_values(&["overdue"]).set(count(backlog.overdue));
-        }
+    async fn ready(&self) -> Vec<(Port, Result<(), Fault>)> {
+        gauges::readiness(&self.platform, &Port::ALL).await
     }
 }

@@ -7,6 +7,7 @@ use shared::export::{Anchor, ExportRequest, Grounds, Slice, TaskKind, TaskRef};
 use shared::fhir::{Instant, ResourceId, ResourceType};
 use shared::jobs::Plan;
 use shared::source::ListHead;
+use shared::telemetry::trace;
 use tracing::info;
 
 use crate::Worker;
@@ -40,7 +41,7 @@ pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Re
     let plan = Plan { transaction_time, tasks, window: worker.first_window().await };
     let due = worker.now() + worker.limits.unpublished_due;
     let first = worker.platform.jobs.plan(task.job, &plan, due).await?;
-    worker.publish(task.job, &first, &mut Silent::default()).await;
+    worker.publish(task.job, &first, trace::origin(), &mut Silent::default()).await;
     Ok(())
 }
 

@@ -85,11 +85,14 @@ impl Worker {
     }
 
     /// Publishes tasks of a job, but none on a lane that is silent: one that has not answered in time would not answer the
-    /// next one either. What is not published stays due.
-    pub(crate) async fn publish(&self, job: JobId, tasks: &[OpenTask], silent: &mut Silent) {
+    /// next one either. What is not published stays due. `trace` is that of the job.
+    pub(crate) async fn publish(&self, job: JobId, tasks: &[OpenTask], trace: Option<String>, silent: &mut Silent) {
         for task in tasks {
-            let is_silent = silent.0.contains(&task.lane);
-            if !is_silent && !dispatch::publish(&self.platform, job, *task, self.limits.published_due).await {
+            if silent.0.contains(&task.lane) {
+                continue;
+            }
+            let due = self.limits.published_due;
+            if !dispatch::publish(&self.platform, job, *task, trace.clone(), due).await {
                 silent.0.push(task.lane);
             }
         }

@@ -2,27 +2,31 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use async_trait::async_trait;
 
 use crate::fault::{Fault, FaultKind};
+use crate::measured::Port;
 use crate::metrics::Metrics;
 use crate::settings::WrongSetting;
 
-/// How long a probe or a scrape waits for the parts of the system.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Where Prometheus asks.
+pub const METRICS: &str = "/metrics";
+/// Answers 200 as long as the process serves.
+pub const LIVE: &str = "/health/live";
+/// Answers 200 when the service can do its work, else 503, with a line for each part.
+pub const READY: &str = "/health/ready";
 
 /// Tells whether a service can do its work.
 #[async_trait]
 pub trait Readiness: Send + Sync + 'static {
-    /// What the service needs, by name, and whether each can be used now.
-    async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)>;
+    /// What the service needs, and whether each can be used now; none is waited for long.
+    async fn ready(&self) -> Vec<(Port, Result<(), Fault>)>;
 
-    /// Brings gauges up to date before the metrics are read.
-    async fn measure(&self, metrics: &Metrics);
+    /// Brings the gauges that it answers for up to date before the metrics are read; takes no longer than a scrape waits.
+    async fn measure(&self, _metrics: &Metrics) {}
 }
 
 /// A service that has not connected yet: alive, and not ready. [`Starting::started`] puts the real one in its place.
@@ -39,10 +43,10 @@ impl Starting {
 
 #[async_trait]
 impl Readiness for Starting {
-    async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)> {
+    async fn ready(&self) -> Vec<(Port, Result<(), Fault>)> {
         match self.0.get() {
             Some(service) => service.ready().await,
-            None => vec![("jobs", Err(Fault::new(FaultKind::Unavailable, "waiting for the job store")))],
+            None => vec![(Port::Jobs, Err(Fault::new(FaultKind::Unavailable, "waiting for the job store")))],
         }
     }
 
@@ -59,8 +63,6 @@ pub fn bind(name: &str, address: &str) -> Result<TcpListener, WrongSetting> {
 }
 
 /// Serves the admin endpoints on a bound socket until the server is stopped.
-///
-/// `/health/live` answers 200 while the process serves; `/health/ready` 200 or 503 with a line for each part.
 pub fn serve(listener: TcpListener, metrics: Metrics, readiness: Arc<dyn Readiness>) -> std::io::Result<Server> {
     let readiness = web::Data::from(readiness);
     let metrics = web::Data::new(metrics);
@@ -68,31 +70,27 @@ pub fn serve(listener: TcpListener, metrics: Metrics, readiness: Arc<dyn Readine
         App::new()
             .app_data(readiness.clone())
             .app_data(metrics.clone())
-            .route("/metrics", web::get().to(read_metrics))
-            .route("/health/live", web::get().to(|| async { HttpResponse::Ok().body("alive\n") }))
-            .route("/health/ready", web::get().to(read_readiness))
+            .route(METRICS, web::get().to(read_metrics))
+            .route(LIVE, web::get().to(|| async { HttpResponse::Ok().body("alive\n") }))
+            .route(READY, web::get().to(read_readiness))
     });
     Ok(server.workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run())
 }
 
 async fn read_metrics(metrics: web::Data<Metrics>, readiness: web::Data<dyn Readiness>) -> HttpResponse {
-    // A store that hangs must not take the other metrics along: they are what tells of it.
-    let measured = tokio::time::timeout(PATIENCE, readiness.measure(&metrics)).await;
-    if measured.is_err() {
-        tracing::warn!("the gauges of queue and jobs are old: their servers did not answer in time");
+    let (parts, ()) = tokio::join!(readiness.ready(), readiness.measure(&metrics));
+    for (port, ready) in parts {
+        metrics.port_ready.with_label_values(&[port.name()]).set(i64::from(ready.is_ok()));
     }
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics.text())
 }
 
 async fn read_readiness(readiness: web::Data<dyn Readiness>) -> HttpResponse {
-    let Ok(parts) = tokio::time::timeout(PATIENCE, readiness.ready()).await else {
-        let text = format!("a part did not answer within {} seconds\n", PATIENCE.as_secs());
-        return HttpResponse::ServiceUnavailable().body(text);
-    };
+    let parts = readiness.ready().await;
     let all = parts.iter().all(|(_, ready)| ready.is_ok());
-    let line = |(name, ready): &(&str, Result<(), Fault>)| match ready {
-        Ok(()) => format!("{name}: ready\n"),
-        Err(fault) => format!("{name}: {fault}\n"),
+    let line = |(port, ready): &(Port, Result<(), Fault>)| match ready {
+        Ok(()) => format!("{}: ready\n", port.name()),
+        Err(fault) => format!("{}: {fault}\n", port.name()),
     };
     let body: String = parts.iter().map(line).collect();
     if all { HttpResponse::Ok().body(body) } else { HttpResponse::ServiceUnavailable().body(body) }

@@ -5,13 +5,19 @@ use std::time::Duration;
 use crate::export::{JobId, OpenTask, TaskMessage, TaskRef};
 use crate::platform::Platform;
 
-/// Publishes a task that the job store has as due in its lane, and pushes its due time to `published_due` from now. Answers whether
-/// the queue has it.
+/// Publishes a task that the job store has as due in its lane, and pushes its due time to `published_due` from now. `trace` is the
+/// `traceparent` of the job's kick-off. Answers whether the queue has it.
 ///
 /// A failure is nobody's: the task stays due, and the janitor publishes it (design §4.5).
-pub async fn publish(platform: &Platform, job: JobId, open: OpenTask, published_due: Duration) -> bool {
+pub async fn publish(
+    platform: &Platform,
+    job: JobId,
+    open: OpenTask,
+    trace: Option<String>,
+    published_due: Duration,
+) -> bool {
     let task = TaskRef { job, task: open.no };
-    if let Err(fault) = platform.lanes.of(open.lane).publish(&TaskMessage::new(task)).await {
+    if let Err(fault) = platform.lanes.of(open.lane).publish(&TaskMessage::new(task, trace)).await {
         tracing::warn!(job.id = %task.job, task.no = %task.task, %fault, "cannot publish the task now; it stays due");
         return false;
     }

@@ -20,6 +20,25 @@ pub enum FaultKind {
     Corrupt,
 }
 
+impl FaultKind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::NotFound, Self::Conflict, Self::Busy, Self::Unavailable, Self::Invalid, Self::Corrupt];
+
+    /// One word for metrics and traces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Invalid => "invalid",
+            Self::Corrupt => "corrupt",
+        }
+    }
+}
+
 /// A failed call of a port: what was being done, what kind of failure it is, and where it came from.
 #[derive(Debug)]
 pub struct Fault {

@@ -15,6 +15,7 @@
 pub mod memory;
 pub mod redis;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -38,6 +39,8 @@ pub struct NewJob {
     pub request: ExportRequest,
     /// The time of the kick-off.
     pub created_at: Instant,
+    /// The W3C `traceparent` of the kick-off; messages that nobody else remembers bear it again.
+    pub trace: Option<String>,
 }
 
 /// The mark of one start, so that a call whose answer was lost can be made again.
@@ -143,7 +146,12 @@ pub enum Completion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chore {
     /// Publish these tasks: nobody has been heard of for too long. Their due times were pushed to the time given.
-    Publish(Vec<OpenTask>),
+    Publish {
+        /// The tasks.
+        tasks: Vec<OpenTask>,
+        /// As in [`NewJob`].
+        trace: Option<String>,
+    },
     /// The job has ended: remove its objects other than those that [`JobStore::written`] names, then call
     /// [`JobStore::swept`].
     Sweep,
@@ -278,8 +286,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// Forgets a job. Forgetting an unknown job succeeds.
     async fn remove(&self, job: JobId) -> Result<(), Fault>;
 
-    /// How many jobs there are that have not been removed, and how many of them need somebody at `now`. `overdue` may count
-    /// a job whose due times were pushed forward since somebody last looked at it; after [`JobStore::chores`] it is exact.
+    /// How many jobs there are that have not been removed, in which states, and how many of them need somebody at `now`.
+    /// `overdue` may count a job whose due times were pushed forward since somebody last looked at it; after
+    /// [`JobStore::chores`] it is exact, and so is `oldest_due`.
     async fn backlog(&self, now: Instant) -> Result<Backlog, Fault>;
 
     /// Succeeds when the store can be asked.
@@ -287,10 +296,14 @@ pub trait JobStore: Send + Sync + 'static {
 }
 
 /// The size of the list of due work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Jobs on record.
     pub jobs: u64,
+    /// How many of them are in each state, those that there are; one that is just being recorded or removed has none.
+    pub states: BTreeMap<JobState, u64>,
+    /// Since when the oldest of the overdue ones has been; `None` when there are none.
+    pub oldest_due: Option<Instant>,
     /// Jobs that somebody should have looked at already.
     pub overdue: u64,
 }

@@ -17,11 +17,12 @@ use crate::fault::Fault;
 use crate::fhir::ResourceId;
 use crate::jobs::JobStore;
 use crate::jobs::redis::RedisJobs;
+use crate::measured::{Measured, Port};
 use crate::metrics::Metrics;
 use crate::outputs::OutputStore;
 use crate::outputs::s3::{Credentials, S3Address, S3Outputs, S3Settings};
-use crate::queue::Lanes;
 use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
+use crate::queue::{Lanes, TaskQueue};
 use crate::redis_connection::{RedisConnection, RedisSettings};
 use crate::settings::{Access, Settings, WrongSetting};
 use crate::source::ResourceSource;
@@ -48,18 +49,38 @@ pub struct Platform {
     pub clock: Arc<dyn Clock>,
 }
 
-/// The platform of a service: parts that several processes share. Waits for a job store that is not there yet.
+impl Platform {
+    /// The same ports, with their calls measured.
+    #[must_use]
+    pub fn measured(self, metrics: &Metrics) -> Self {
+        let lane = |queue| Arc::new(Measured::new(queue, Port::Queue, metrics)) as Arc<dyn TaskQueue>;
+        Self {
+            jobs: Arc::new(Measured::new(self.jobs, Port::Jobs, metrics)),
+            lanes: Lanes { express: lane(self.lanes.express), bulk: lane(self.lanes.bulk) },
+            source: Arc::new(Measured::new(self.source, Port::Source, metrics)),
+            outputs: Arc::new(Measured::new(self.outputs, Port::Outputs, metrics)),
+            clock: self.clock,
+        }
+    }
+}
+
+/// The platform of a service: parts that several processes share, measured. Waits for a job store that is not there yet.
 ///
 /// `keys` are the access and secret key of the object store; without them, the ones that AWS programs find.
-pub async fn connect(settings: &Settings, keys: Option<(&str, &str)>) -> Result<Platform, WrongSetting> {
+pub async fn connect(
+    settings: &Settings,
+    keys: Option<(&str, &str)>,
+    metrics: &Metrics,
+) -> Result<Platform, WrongSetting> {
     let lanes = open_lanes(settings)?;
     let source = open_source(settings).await?;
     for bad in &source.bad_lines {
         tracing::warn!("left out {bad}");
     }
-    let outputs = open_outputs(settings, keys).await?;
+    let outputs = open_outputs(settings, keys, metrics).await?;
     let jobs = Arc::new(RedisJobs::new(open_redis(settings).await?));
-    Ok(Platform { jobs, lanes, source: source.source, outputs, clock: Arc::new(SystemClock) })
+    let platform = Platform { jobs, lanes, source: source.source, outputs, clock: Arc::new(SystemClock) };
+    Ok(platform.measured(metrics))
 }
 
 /// Who may call the API. There is no default: to let everybody in has to be said. With `smart`, waits for Redis.
@@ -238,6 +259,7 @@ pub async fn open_source(settings: &Settings) -> Result<OpenedSource, WrongSetti
 pub async fn open_outputs(
     settings: &Settings,
     keys: Option<(&str, &str)>,
+    metrics: &Metrics,
 ) -> Result<Arc<dyn OutputStore>, WrongSetting> {
     let name = "outputs_url";
     scheme(name, &settings.outputs_url, "s3://bucket/prefix?region=us-east-1")?;
@@ -251,6 +273,7 @@ pub async fn open_outputs(
         part_bytes: settings.part_bytes,
         attempt_timeout,
         operation_timeout: attempt_timeout * 3,
+        part_seconds: Some(metrics.part_seconds.clone()),
         ..S3Settings::default()
     };
     let outputs = S3Outputs::connect(&address, &settings.namespace, credentials, &s3).await;

@@ -115,8 +115,14 @@ pub struct Settings {
     pub grace_seconds: u64,
     /// `ATR_LOG`: what is logged, as a filter of `tracing`: `info`, `warn,export_worker=debug`.
     pub log: String,
-    /// `ATR_LOG_FORMAT`: how it is logged.
+    /// `ATR_LOG_FORMAT`: how it is logged: `text`, or `json` for machines.
     pub log_format: LogFormat,
+    /// `ATR_OTLP_URL`: the collector that spans of traces are sent to, by OTLP over HTTP: `http://collector:4318`, below which
+    /// `/v1/traces` is. Without one none are made.
+    pub otlp_url: String,
+    /// `ATR_TRACE_RATIO`: how many of the traces that begin here are kept, 0 to 1. Of those that begin with the client its
+    /// `traceparent` says.
+    pub trace_ratio: f64,
 }
 
 /// How clients download files (standards §5.1).
@@ -211,6 +217,8 @@ impl Default for Settings {
             grace_seconds: 25,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            otlp_url: String::new(),
+            trace_ratio: 1.0,
         }
     }
 }
@@ -268,6 +276,7 @@ fn describe(error: &ConfigError) -> String {
                     "smart (this server gives out tokens), external (other issuers do), or open-to-everybody: no token, every list for whoever can reach it",
                 ),
                 ("log_format", "text or json"),
+                ("trace_ratio", "a number from 0 to 1"),
                 ("require_headers", "true or false"),
                 ("audit_required", "true or false"),
             ];

@@ -26,7 +26,7 @@ impl fmt::Display for ClientId {
 ///     └────────────────┴── a task gives up ──► Failed ──► Cancelled
 ///     └────────────────┴── DELETE ──► Cancelled
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Recorded; the list is not cut yet.
@@ -42,6 +42,9 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Accepted, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+
     /// One word for logs, metrics and the store.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -57,9 +60,7 @@ impl JobState {
     /// The reverse of [`JobState::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Accepted, Self::Running, Self::Completed, Self::Failed, Self::Cancelled]
-            .into_iter()
-            .find(|state| state.name() == name)
+        Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
     /// Whether work on the job goes on.

@@ -213,7 +213,7 @@ pub struct TaskMessage {
     pub job: JobId,
     /// The task.
     pub task: TaskNo,
-    /// The W3C `traceparent` of the request that made the job, when there was one.
+    /// The W3C `traceparent` of the request that made the job: all its tasks stand below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
@@ -225,8 +225,8 @@ impl TaskMessage {
 
     /// The message for a task.
     #[must_use]
-    pub fn new(task: TaskRef) -> Self {
-        Self { version: Self::VERSION, job: task.job, task: task.task, trace: None }
+    pub fn new(task: TaskRef, trace: Option<String>) -> Self {
+        Self { version: Self::VERSION, job: task.job, task: task.task, trace }
     }
 
     /// The task that it is about.
@@ -270,7 +270,10 @@ mod tests {
     #[test]
     fn a_message_is_small_and_versioned() {
         let task = TaskRef { job: JobId::random(), task: TaskNo(7) };
-        let json = serde_json::to_string(&TaskMessage::new(task)).expect("a message is plain data");
-        assert_eq!(json, format!(r#"{{"version":1,"job":"{}","task":7}}"#, task.job));
+        let json = |trace| serde_json::to_string(&TaskMessage::new(task, trace)).expect("a message is plain data");
+        assert_eq!(json(None), format!(r#"{{"version":1,"job":"{}","task":7}}"#, task.job));
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let expected = format!(r#"{{"version":1,"job":"{}","task":7,"trace":"{trace}"}}"#, task.job);
+        assert_eq!(json(Some(trace.to_owned())), expected);
     }
 }

@@ -134,8 +134,13 @@ impl JobStore for MemoryJobs {
 
     async fn backlog(&self, now: Instant) -> Result<Backlog, Fault> {
         let records = self.records();
-        let overdue = records.values().filter(|record| record.look_at() <= now).count();
-        Ok(Backlog { jobs: records.len() as u64, overdue: overdue as u64 })
+        let overdue: Vec<Instant> = records.values().map(Record::look_at).filter(|look_at| *look_at <= now).collect();
+        let mut states = BTreeMap::new();
+        for record in records.values() {
+            *states.entry(record.job.state).or_default() += 1;
+        }
+        let (jobs, oldest_due) = (records.len() as u64, overdue.iter().min().copied());
+        Ok(Backlog { jobs, states, oldest_due, overdue: overdue.len() as u64 })
     }
 
     async fn ready(&self) -> Result<(), Fault> {
@@ -147,6 +152,8 @@ impl JobStore for MemoryJobs {
 #[derive(Debug)]
 struct Record {
     job: Job,
+    /// Of its kick-off.
+    trace: Option<String>,
     /// By number; only the plan before the job is cut.
     tasks: Vec<Task>,
     /// What the done tasks have left behind, in the order in which they were completed.
@@ -211,6 +218,7 @@ impl Record {
                 expires_at: None,
                 failure: None,
             },
+            trace: job.trace.clone(),
             tasks: vec![Task { due: Some(due), ..Task::new(TaskKind::Plan) }],
             written: Vec::new(),
             claims: BTreeMap::new(),
@@ -388,7 +396,8 @@ impl Record {
             return if end.expires <= now { Chore::Remove } else { Chore::Sweep };
         }
         let due = self.all_open().filter(|(_, task)| task.due <= Some(now));
-        Chore::Publish(due.map(|(no, task)| task.push(no, again)).collect())
+        let tasks = due.map(|(no, task)| task.push(no, again)).collect();
+        Chore::Publish { tasks, trace: self.trace.clone() }
     }
 }
 

@@ -262,10 +262,7 @@ impl JobStore for RedisJobs {
     }
 
     async fn backlog(&self, now: Instant) -> Result<Backlog, Fault> {
-        let mut commands = ::redis::pipe();
-        commands.zcard(self.index()).zcount(self.index(), "-inf", now.unix_micros());
-        let (jobs, overdue) = self.connection.send(&commands, "count", "jobs").await?;
-        Ok(Backlog { jobs, overdue })
+        self.count_all(now).await
     }
 
     async fn ready(&self) -> Result<(), Fault> {

@@ -27,6 +27,7 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials as Keys, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
+use prometheus::HistogramVec;
 use tokio::time::timeout;
 use url::Url;
 
@@ -71,7 +72,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// How objects are cut and how long the store is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct S3Settings {
     /// The length of a part, and of what a writer holds before it sends anything: 5 MiB or more. S3 takes 10,000 parts, so
     /// it also bounds the length of an object.
@@ -86,6 +87,8 @@ pub struct S3Settings {
     pub operation_timeout: Duration,
     /// How often a request is made at most, when it fails for a reason that may pass.
     pub attempts: u32,
+    /// Where it is measured how long parts take, `ok` or `failed`.
+    pub part_seconds: Option<HistogramVec>,
 }
 
 impl Default for S3Settings {
@@ -99,6 +102,7 @@ impl Default for S3Settings {
             attempt_timeout: Duration::from_mins(1),
             operation_timeout: Duration::from_mins(3),
             attempts: 4,
+            part_seconds: None,
         }
     }
 }
@@ -159,6 +163,7 @@ impl S3Outputs {
                 .as_ref()
                 .and_then(|endpoint| Url::parse(endpoint).ok())
                 .is_some_and(|endpoint| is_exposed(&endpoint)),
+            part_seconds: settings.part_seconds.clone(),
         };
         Ok(Self {
             links: Links::new(public, source, &address.bucket),

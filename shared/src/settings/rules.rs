@@ -50,6 +50,10 @@ impl Settings {
         {
             return Err(WrongSetting::of("namespace", "it is made of letters, digits, '-' and '_'"));
         }
+        if !(0.0..=1.0).contains(&self.trace_ratio) {
+            return Err(WrongSetting::of("trace_ratio", "it must be a number from 0 to 1"));
+        }
+        self.otlp_endpoint()?;
         self.check_access()?;
         self.audit_stream()?;
         self.tls_files()?;
@@ -111,6 +115,19 @@ impl Settings {
                 None => Err(WrongSetting::of("audit", "it must be stdout, file:PATH, or none")),
             },
         }
+    }
+
+    /// Where spans are sent to; `None` when they are sent nowhere.
+    pub fn otlp_endpoint(&self) -> Result<Option<Url>, WrongSetting> {
+        if self.otlp_url.is_empty() {
+            return Ok(None);
+        }
+        let text = format!("{}/v1/traces", self.otlp_url.trim_end_matches('/'));
+        let url = Url::parse(&text).map_err(|error| WrongSetting::of("otlp_url", error))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || url.query().is_some() {
+            return Err(WrongSetting::of("otlp_url", "it must be http(s)://host:port, the base of OTLP over HTTP"));
+        }
+        Ok(Some(url))
     }
 
     /// This server's own token endpoint.
@@ -215,6 +232,19 @@ mod tests {
         };
         assert_eq!(base(""), Ok("https://127.0.0.1:8080/fhir".to_owned()));
         assert!(base("http://127.0.0.1:8080/fhir").is_err_and(|problem| problem.contains("ATR_PUBLIC_URL")));
+    }
+
+    #[test]
+    fn spans_go_below_the_base_that_is_set() {
+        let endpoint = |url: &str| {
+            let settings = read(&[("ATR_OTLP_URL", url)])?;
+            settings.otlp_endpoint().map(|url| url.map(String::from)).map_err(|error| error.to_string())
+        };
+        assert_eq!(endpoint(""), Ok(None));
+        assert_eq!(endpoint("http://otel:4318/"), Ok(Some("http://otel:4318/v1/traces".to_owned())));
+        assert!(endpoint("otel:4317").is_err_and(|problem| problem.contains("ATR_OTLP_URL")));
+        let ratio = read(&[("ATR_TRACE_RATIO", "1.5")]);
+        assert!(ratio.is_err_and(|problem| problem.contains("ATR_TRACE_RATIO: it must be a number from 0 to 1")));
     }
 
     #[test]

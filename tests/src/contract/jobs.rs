@@ -100,6 +100,8 @@ contract! {
     a_sweep_that_was_not_told_of_is_handed_out_again
     a_job_that_is_removed_is_forgotten
     the_backlog_counts_jobs_and_those_that_need_somebody
+    the_backlog_counts_the_jobs_in_each_state
+    tasks_that_are_due_bear_the_trace_of_their_kick_off
     the_live_jobs_of_a_client_are_those_that_wait_or_run
     a_job_that_has_ended_or_was_removed_is_not_live
     a_job_that_is_recorded_again_counts_once
@@ -151,6 +153,7 @@ async fn a_job_is_recorded_accepted_and_read_back_as_it_was_given(store: Store) 
             notices: vec![Issue::error(IssueCode::NotSupported, "\"_sort\" was passed over")],
         },
         created_at: Instant::from_unix_micros(1_767_607_200_123_457),
+        trace: None,
     };
     store.create(&new, at(30)).await.unwrap();
     let expected = Job {
@@ -815,10 +818,38 @@ async fn the_backlog_counts_jobs_and_those_that_need_somebody(store: Store) {
     for seconds in [10, 20, 30] {
         accepted(&store, at(seconds)).await;
     }
-    assert_eq!(store.backlog(before(at(10))).await.unwrap(), Backlog { jobs: 3, overdue: 0 });
-    assert_eq!(store.backlog(at(20)).await.unwrap(), Backlog { jobs: 3, overdue: 2 });
+    let states = BTreeMap::from([(JobState::Accepted, 3)]);
+    let quiet = Backlog { jobs: 3, states, overdue: 0, oldest_due: None };
+    assert_eq!(store.backlog(before(at(10))).await.unwrap(), quiet);
+    let waiting = Backlog { overdue: 2, oldest_due: Some(at(10)), ..quiet.clone() };
+    assert_eq!(store.backlog(at(20)).await.unwrap(), waiting);
     chores(&store, at(20), at(60)).await;
-    assert_eq!(store.backlog(at(20)).await.unwrap(), Backlog { jobs: 3, overdue: 0 });
+    assert_eq!(store.backlog(at(20)).await.unwrap(), quiet);
+}
+
+async fn the_backlog_counts_the_jobs_in_each_state(store: Store) {
+    accepted(&store, at(30)).await;
+    let ends = [running(&store, 1, 1).await, running(&store, 1, 1).await, running(&store, 2, 1).await];
+    start(&store, task(ends[0], 1), at(40)).await;
+    complete(&store, task(ends[0], 1), 1).await;
+    fail(&*store, ends[1], &failure(), at(20), at(99)).await;
+    let states = |states: &[(JobState, u64)]| states.iter().copied().collect::<BTreeMap<_, _>>();
+    let (accepted, running, completed, failed) =
+        ((JobState::Accepted, 1), (JobState::Running, 1), (JobState::Completed, 1), (JobState::Failed, 1));
+    let counted = store.backlog(at(0)).await.unwrap().states;
+    assert_eq!(counted, states(&[accepted, running, completed, failed]));
+    store.cancel(ends[2], at(20), at(99)).await.unwrap();
+    store.remove(ends[1]).await.unwrap();
+    let counted = store.backlog(at(0)).await.unwrap().states;
+    assert_eq!(counted, states(&[accepted, completed, (JobState::Cancelled, 1)]));
+}
+
+async fn tasks_that_are_due_bear_the_trace_of_their_kick_off(store: Store) {
+    let trace = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+    let job = NewJob { trace: trace.clone(), ..new_job(JobId::random()) };
+    store.create(&job, at(10)).await.unwrap();
+    let due = Chore::Publish { tasks: vec![OpenTask::PLAN], trace };
+    assert_eq!(chores(&store, at(10), at(60)).await, [(job.id, due)]);
 }
 
 async fn a_store_that_can_be_asked_is_ready(store: Store) {
@@ -929,7 +960,8 @@ async fn a_job_whose_record_is_gone_leaves_the_index() {
         let (gone, stays) = (accepted(&store, at(10)).await, accepted(&store, at(10)).await);
         redis::cmd("DEL").arg(format!("{namespace}:{{{gone}}}:job")).exec_async(&mut wire().await).await.unwrap();
         assert_eq!(publishes(&store, at(10), at(20)).await, [(stays, vec![0])]);
-        assert_eq!(store.backlog(at(10)).await.unwrap(), Backlog { jobs: 1, overdue: 0 });
+        let backlog = store.backlog(at(10)).await.unwrap();
+        assert_eq!((backlog.jobs, backlog.overdue), (1, 0));
     })
     .await;
 }
@@ -961,9 +993,15 @@ async fn a_job_whose_record_cannot_be_read_keeps_no_other_job_waiting() {
             .into_iter()
             .partition(|(_, chore)| matches!(chore, Chore::Mend { why } if !why.contains("secret")));
         assert_eq!(mend.into_iter().map(|(job, _)| job).collect::<BTreeSet<_>>(), broken);
-        assert_eq!(others, [(sound, Chore::Publish(vec![OpenTask::PLAN]))]);
+        assert_eq!(others, [(sound, Chore::Publish { tasks: vec![OpenTask::PLAN], trace: None })]);
         assert_eq!(chores(&store, before(at(20)), at(40)).await, [], "it is told again when it is looked at again");
-        assert_eq!(store.backlog(at(20)).await.unwrap(), Backlog { jobs: 6, overdue: 6 });
+        let backlog = store.backlog(at(20)).await.unwrap();
+        assert_eq!((backlog.jobs, backlog.overdue), (6, 6));
+        assert_eq!(
+            backlog.states,
+            BTreeMap::from([(JobState::Accepted, 5)]),
+            "of one there is nothing that can be asked"
+        );
     })
     .await;
 }
@@ -1071,6 +1109,7 @@ fn new_job(id: JobId) -> NewJob {
             "https://example.org/fhir/Group/list/$export".to_owned(),
         ),
         created_at: at(0),
+        trace: None,
     }
 }
 
@@ -1173,7 +1212,7 @@ async fn publishes(store: &Store, now: Instant, again: Instant) -> Vec<(JobId, V
 
 async fn publishes_up_to(store: &Store, now: Instant, again: Instant, limit: usize) -> Vec<(JobId, Vec<u32>)> {
     let tasks = |(job, chore)| match chore {
-        Chore::Publish(tasks) => {
+        Chore::Publish { tasks, .. } => {
             let planned = tasks.iter().all(|task| *task == open_task(task.no.0) || *task == OpenTask::PLAN);
             assert!(planned, "each in its lane: {tasks:?}");
             (job, tasks.into_iter().map(|task| task.no.0).collect())

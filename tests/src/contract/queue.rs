@@ -253,7 +253,7 @@ async fn a_queue_that_takes_messages_is_ready(queue: Arc<dyn TaskQueue>) {
 }
 
 fn message(task: u32) -> TaskMessage {
-    TaskMessage::new(TaskRef { job: JobId::random(), task: TaskNo(task) })
+    TaskMessage::new(TaskRef { job: JobId::random(), task: TaskNo(task) }, None)
 }
 
 async fn publish(queue: &dyn TaskQueue, tasks: std::ops::Range<u32>) {

@@ -57,7 +57,7 @@ async fn a_message_that_comes_again_while_it_is_worked_on_changes_nothing() {
 pub async fn messages_about_all_tasks_of(site: &Site, job: JobId) {
     for task in (0..TASKS).map(TaskNo) {
         for lane in Lane::ALL {
-            let message = TaskMessage::new(TaskRef { job, task });
+            let message = TaskMessage::new(TaskRef { job, task }, None);
             site.observer.lanes.of(lane).publish(&message).await.expect("RabbitMQ takes it");
         }
     }

@@ -11,6 +11,7 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use shared::export::JobId;
 use shared::fhir::{OwnBases, Resource};
+use shared::metrics::Metrics;
 use shared::platform::{self, Platform};
 use shared::queue::Depth;
 use shared::settings::{Access, Settings};
@@ -118,7 +119,8 @@ impl Site {
             .build()?;
         Ok(Self {
             namespace: namespace.to_owned(),
-            observer: platform::connect(&observer, Some((&store.access_key, &store.secret_key))).await?,
+            observer: platform::connect(&observer, Some((&store.access_key, &store.secret_key)), &Metrics::new())
+                .await?,
             store,
             api,
             workers: vec![worker, other],

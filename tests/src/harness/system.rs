@@ -45,6 +45,8 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 pub struct System {
     /// The ports it stands on.
     pub platform: Platform,
+    /// The metrics of its API and its workers.
+    pub metrics: Metrics,
     /// Its settings.
     pub settings: Settings,
     /// The object store, which runs while this value lives.
@@ -193,15 +195,13 @@ impl System {
         };
         change(&mut settings);
         let loader = Loader::connect(&source_url, OwnBases::new([OWN_BASE])).await?;
-        let platform = platform::connect(&settings, Some((&store.access_key, &store.secret_key))).await?;
+        let metrics = Metrics::new();
+        let keys = Some((store.access_key.as_str(), store.secret_key.as_str()));
+        let platform = platform::connect(&settings, keys, &metrics).await?;
         let local_base = format!("http://{}{}", listener.local_addr()?, settings.public_base()?.path());
-        let server = Api::new(
-            platform.clone(),
-            platform::open_access(&settings, &Metrics::new()).await?,
-            Metrics::new(),
-            &settings,
-        )?
-        .serve(listener, None)?;
+        let server =
+            Api::new(platform.clone(), platform::open_access(&settings, &metrics).await?, metrics.clone(), &settings)?
+                .serve(listener, None)?;
         let api = server.handle();
         tokio::spawn(server);
         // What a kick-off must have, and nothing else minds.
@@ -213,6 +213,7 @@ impl System {
             .build()?;
         let system = Self {
             platform,
+            metrics,
             settings,
             store,
             client,
@@ -231,7 +232,7 @@ impl System {
     /// Starts one more worker.
     pub async fn start_worker(&self) {
         let worker =
-            Worker::new(self.platform.clone(), Metrics::new(), &self.settings).expect("the settings are valid");
+            Worker::new(self.platform.clone(), self.metrics.clone(), &self.settings).expect("the settings are valid");
         let shutdown = Shutdown::new();
         let running = tokio::spawn(worker.run(shutdown.clone()));
         self.workers.lock().await.push((shutdown, running));

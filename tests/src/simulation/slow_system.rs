@@ -58,7 +58,7 @@ impl SlowSystem {
         let (id, now) = (JobId::random(), self.platform.clock.now());
         let request =
             ExportRequest::new(Anchor::Group("g".parse().expect("it is an id")), Operation::Export, String::new());
-        let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: now };
+        let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: now, trace: None };
         self.platform.jobs.create(&job, now).await.expect("the store takes it");
         id
     }

@@ -177,7 +177,8 @@ async fn a_job_that_was_recorded_and_never_published_runs() {
         let request =
             ExportRequest::new(Anchor::Group("g".parse().expect("it is an id")), Operation::Export, String::new());
         let now = system.platform.clock.now();
-        let job = NewJob { id: JobId::random(), client: ClientId("open".to_owned()), request, created_at: now };
+        let job =
+            NewJob { id: JobId::random(), client: ClientId("open".to_owned()), request, created_at: now, trace: None };
         system.platform.jobs.create(&job, now).await.expect("the store takes it");
         assert_eq!(system.ended(&format!("/export/{}", job.id)).await.status(), StatusCode::OK);
     })

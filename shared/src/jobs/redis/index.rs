@@ -10,21 +10,25 @@
 //!   job, and one that dies has lost nothing.
 //! - A job is in the index before its record exists, and leaves it after its record is gone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use redis::ToRedisArgs;
+use redis::{RedisResult, ToRedisArgs};
 use tracing::warn;
 
 use super::RedisJobs;
 use super::record::{VERSION, open_tasks, unreadable};
-use crate::export::JobId;
+use crate::export::{JobId, JobState};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::Instant;
-use crate::jobs::Chore;
+use crate::jobs::{Backlog, Chore};
 
 /// Jobs that one janitor looks at at a time.
 const LOOKS_AT_ONCE: usize = 16;
+
+/// Jobs whose states are asked for in one go, so that Redis answers others in between.
+const COUNTED_AT_ONCE: usize = 500;
 
 impl RedisJobs {
     /// The index: job → the time at which somebody must look at it.
@@ -77,8 +81,9 @@ impl RedisJobs {
             .arg(now.unix_micros())
             .arg(again.unix_micros())
             .arg(VERSION);
-        let Some((chore, next, tasks, kinds)) =
-            self.connection.call::<Option<(String, i64, Vec<u32>, Vec<String>)>>(&look, "look at job", job).await?
+        type Looked = (String, i64, Vec<u32>, Vec<String>, Option<String>);
+        let Some((chore, next, tasks, kinds, trace)) =
+            self.connection.call::<Option<Looked>>(&look, "look at job", job).await?
         else {
             self.delist(job, now).await?;
             return Ok(None);
@@ -93,7 +98,7 @@ impl RedisJobs {
         }
         match chore.as_str() {
             "none" => Ok(None),
-            "publish" => Ok(Some((job, Chore::Publish(open_tasks(&tasks, &kinds))))),
+            "publish" => Ok(Some((job, Chore::Publish { tasks: open_tasks(&tasks, &kinds), trace }))),
             "sweep" => Ok(Some((job, Chore::Sweep))),
             "remove" => Ok(Some((job, Chore::Remove))),
             _ => Err(unreadable(job, "chore")),
@@ -133,4 +138,34 @@ impl RedisJobs {
         }
         Ok(chores)
     }
+
+    /// [`JobStore::backlog`](crate::jobs::JobStore::backlog). The states are asked of the records, because a count that is
+    /// kept beside them would have to be kept over crashes, too: a thousand jobs cost Redis a millisecond.
+    pub(super) async fn count_all(&self, now: Instant) -> Result<Backlog, Fault> {
+        let mut commands = redis::pipe();
+        commands.zcount(self.index(), "-inf", now.unix_micros()).zrange_withscores(self.index(), 0, -1);
+        let (overdue, all): (u64, Vec<(String, f64)>) = self.connection.send(&commands, "count", "jobs").await?;
+        let oldest = all.first().filter(|_| overdue > 0).map(|(_, micros)| micros_of(*micros));
+        let mut states = BTreeMap::new();
+        for some in all.chunks(COUNTED_AT_ONCE) {
+            let mut commands = redis::pipe();
+            // A record that is no record keeps nobody from counting the others.
+            commands.ignore_errors();
+            for job in some.iter().filter_map(|(job, _)| job.parse().ok()) {
+                commands.hget(self.keys(job).job(), "state");
+            }
+            let names: Vec<RedisResult<Option<String>>> =
+                self.connection.send(&commands, "count", "the states of jobs").await?;
+            for state in names.into_iter().flatten().flatten().filter_map(|name| JobState::from_name(&name)) {
+                *states.entry(state).or_default() += 1;
+            }
+        }
+        Ok(Backlog { jobs: all.len() as u64, states, overdue, oldest_due: oldest.map(Instant::from_unix_micros) })
+    }
+}
+
+/// A time in the index. Microseconds of our days are whole numbers in a double, too.
+#[expect(clippy::cast_possible_truncation, reason = "it was a whole number before Redis had it")]
+fn micros_of(score: f64) -> i64 {
+    score as i64
 }

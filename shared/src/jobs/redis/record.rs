@@ -17,14 +17,16 @@ use crate::jobs::NewJob;
 pub(super) const VERSION: &str = "3";
 
 /// The fields of a new job.
-pub(super) fn fields_of(job: &NewJob) -> [(&'static str, String); 5] {
-    [
+pub(super) fn fields_of(job: &NewJob) -> Vec<(&'static str, String)> {
+    let mut fields = vec![
         ("version", VERSION.to_owned()),
         ("client", job.client.0.clone()),
         ("request", json(&job.request)),
         ("created_at", job.created_at.unix_micros().to_string()),
         ("state", JobState::Accepted.name().to_owned()),
-    ]
+    ];
+    fields.extend(job.trace.clone().map(|trace| ("trace", trace)));
+    fields
 }
 
 /// The job that a hash holds; `None` for a hash that is not there.

@@ -1,6 +1,7 @@
 //! The calls on one bucket, each with the words for its failure.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -9,6 +10,7 @@ use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadErr
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
 use bytes::Bytes;
+use prometheus::HistogramVec;
 
 use super::faults::fault;
 use crate::export::Encoding;
@@ -27,6 +29,8 @@ pub(super) struct Bucket {
     /// Whether the signature covers the content. Where nobody can change it on the way it need not, and a digest of every
     /// byte is a good part of what an upload costs the processor.
     pub(super) signs_content: bool,
+    /// Where it is measured how long parts take.
+    pub(super) part_seconds: Option<HistogramVec>,
 }
 
 /// An upload in parts that was begun and not finished.
@@ -50,7 +54,7 @@ impl Bucket {
         let request = request.set_content_encoding(content_encoding(encoding));
         let request = request.body(ByteStream::from(content)).customize();
         let request = if self.signs_content { request } else { request.disable_payload_signing() };
-        match request.send().await {
+        match self.timed(request.send()).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.fault(format!("failed to upload {object}"), error)),
         }
@@ -77,12 +81,23 @@ impl Bucket {
         let request = self.client.upload_part().bucket(&self.name).key(&object).upload_id(upload).part_number(number);
         let request = request.body(ByteStream::from(content)).customize();
         let request = if self.signs_content { request } else { request.disable_payload_signing() };
-        let sent = request.send().await.map_err(|error| self.fault(doing(), error))?;
+        let sent = self.timed(request.send()).await.map_err(|error| self.fault(doing(), error))?;
         let Some(etag) = sent.e_tag else {
             return Err(Fault::new(FaultKind::Corrupt, doing()).because("the store gave it no ETag"));
         };
         // The ETag alone: some stores refuse checksums here that they gave out themselves (parts.md §2.2.4).
         Ok(CompletedPart::builder().part_number(number).e_tag(etag).build())
+    }
+
+    /// Measures an upload of content.
+    async fn timed<T, E>(&self, upload: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let began = Instant::now();
+        let sent = upload.await;
+        if let Some(part_seconds) = &self.part_seconds {
+            let outcome = if sent.is_ok() { "ok" } else { "failed" };
+            part_seconds.with_label_values(&[outcome]).observe(began.elapsed().as_secs_f64());
+        }
+        sent
     }
 
     /// Makes an object of the parts of an upload, which come in their order.

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_message_that_cannot_be_read_is_described_without_its_content() {
-        let good = TaskMessage::new(TaskRef { job: JobId::random(), task: TaskNo(3) });
+        let good = TaskMessage::new(TaskRef { job: JobId::random(), task: TaskNo(3) }, None);
         let json = serde_json::to_string(&good).expect("a message is plain data");
         assert_eq!(read(json.as_bytes()), Ok(good));
         for bad in ["", "secret", "{\"version\":\"secret\"}", &json.replace("\"version\":1", "\"version\":2")] {

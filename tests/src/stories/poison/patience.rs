@@ -82,7 +82,7 @@ async fn export(kind: FaultKind, closed: Duration) -> (JobState, Duration, Strin
     let id = JobId::random();
     let list = "g".parse().expect("it is an id");
     let request = ExportRequest::new(Anchor::Group(list), Operation::Export, String::new());
-    let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: clock.now() };
+    let job = NewJob { id, client: ClientId("c".to_owned()), request, created_at: clock.now(), trace: None };
     jobs.create(&job, clock.now()).await.expect("memory takes it");
     let worker = Worker::new(platform, Metrics::new(), &Settings::default()).expect("the settings are valid");
     let working = tokio::spawn(worker.run(Shutdown::new()));
