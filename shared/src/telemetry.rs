@@ -22,7 +22,7 @@ use crate::settings::{LogFormat, Settings, WrongSetting};
 
 /// Libraries that log what strangers send, what they are asked for, or what their callers handle. `ATR_LOG` may name them to
 /// hear them; what they say then may be about people.
-const QUIET: &str = "actix_http=off,actix_server=off,lapin=off,opentelemetry=warn";
+const QUIET: &str = "actix_http=off,actix_server=off,lapin=off,opentelemetry=warn,tokio_postgres=info";
 
 /// How long the last spans may take to reach the collector when a process ends.
 const FLUSH_TIME: Duration = Duration::from_secs(3);
@@ -65,8 +65,8 @@ where
             let mut lines = JsonLayer::new(writer);
             lines.with_timer("timestamp", SystemTime);
             lines.with_level("level").with_target("target");
-            // The fields of an event and of the spans around it stand beside each other. No name is in both.
-            lines.with_flattened_event().with_top_level_flattened_span_list();
+            lines.with_flattened_event();
+            lines.add_dynamic_field("trace.id", |_, _| trace::id());
             registry().with(filter).with(lines).try_init()
         }
     };

@@ -1,5 +1,8 @@
 //! The documentation is true: what it names is there.
 
+pub mod fields;
+mod tables;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod clients;
+pub mod collector;
 pub mod errors;
 pub mod exported;
 pub mod faulty;

@@ -18,6 +18,7 @@ mod processes;
 mod rights;
 mod selection;
 mod since;
+mod telemetry;
 mod tls;
 
 /// A Patient with a number whose digits tell whether somebody has parsed it.

@@ -12,7 +12,6 @@ use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{FutureExt, Span, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value, global};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing::{Instrument, error_span};
 
 /// The name of the header and of the key of the context.
 pub const TRACEPARENT: &str = "traceparent";
@@ -23,7 +22,6 @@ const TRACER: &str = "atr";
 /// A piece of work that has a span of its own, and may have others below it.
 pub struct Traced {
     context: Context,
-    logs: tracing::Span,
 }
 
 /// Who asks and who answers.
@@ -50,7 +48,6 @@ impl Traced {
         let tracer = global::tracer(TRACER);
         let span = tracer.build_with_context(tracer.span_builder(name).with_kind(kind), &parent);
         let mut context = parent.with_span(span);
-        let id = context.span().span_context().trace_id();
         let origin = match side {
             Side::Server => self::traceparent(&context),
             Side::Consumer => traceparent.map(str::to_owned),
@@ -58,15 +55,22 @@ impl Traced {
         if let Some(origin) = origin {
             context = context.with_value(Origin(origin));
         }
-        // At the highest level, so that it is there whatever is logged.
-        let logs = error_span!("trace", trace.id = %id);
-        Self { context, logs }
+        Self { context }
     }
 
     /// Does a part of the work: what it logs bears the id of the trace, and what it begins is below it.
     pub async fn on<T>(&self, doing: impl Future<Output = T>) -> T {
-        doing.with_context(self.context.clone()).instrument(self.logs.clone()).await
+        doing.with_context(self.context.clone()).await
     }
+}
+
+/// The id of the trace that the work going on is in, for logs; `None` outside of any.
+#[must_use]
+pub fn id() -> Option<String> {
+    let context = Context::current();
+    let span = context.span();
+    let of_span = span.span_context();
+    of_span.is_valid().then(|| of_span.trace_id().to_string())
 }
 
 /// Notes something of the work that is going on: an id, a count, a word.

@@ -1,5 +1,6 @@
 //! The programs, started as their users start them: from the target folder, with settings in variables.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -105,10 +106,22 @@ pub async fn start(name: &str, variables: &[(&'static str, String)]) -> Service 
     start_at(name, variables, free_port()).await
 }
 
+/// The same, with all that it says, on either stream, at the end of a file.
+pub async fn start_heard(name: &str, variables: &[(&'static str, String)], file: &Path) -> Service {
+    let open = || File::options().create(true).append(true).open(file).expect("the folder can be written to");
+    let mut command = program(name);
+    command.stdout(open()).stderr(open());
+    launch(command, variables, free_port()).await
+}
+
 /// The same, with the API on a port that is known before.
 pub async fn start_at(name: &str, variables: &[(&'static str, String)], port: u16) -> Service {
+    launch(program(name), variables, port).await
+}
+
+async fn launch(mut command: Command, variables: &[(&'static str, String)], port: u16) -> Service {
     let admin_port = free_port();
-    let process = program(name)
+    let process = command
         .envs(variables.iter().map(|(name, value)| (*name, value)))
         .env("ATR_LISTEN", format!("127.0.0.1:{port}"))
         .env("ATR_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"))
@@ -121,7 +134,7 @@ pub async fn start_at(name: &str, variables: &[(&'static str, String)], port: u1
             sleep(Duration::from_millis(50)).await;
         }
     };
-    assert!(timeout(PATIENCE, asking).await.is_ok(), "{name} is not ready");
+    assert!(timeout(PATIENCE, asking).await.is_ok(), "{} is not ready", command.as_std().get_program().display());
     service
 }
 

@@ -27,6 +27,9 @@ use crate::jobs::{Backlog, Chore};
 /// Jobs that one janitor looks at at a time.
 const LOOKS_AT_ONCE: usize = 16;
 
+/// What `look` gives.
+type Looked = (String, i64, Vec<u32>, Vec<String>, Option<String>);
+
 /// Jobs whose states are asked for in one go, so that Redis answers others in between.
 const COUNTED_AT_ONCE: usize = 500;
 
@@ -81,7 +84,6 @@ impl RedisJobs {
             .arg(now.unix_micros())
             .arg(again.unix_micros())
             .arg(VERSION);
-        type Looked = (String, i64, Vec<u32>, Vec<String>, Option<String>);
         let Some((chore, next, tasks, kinds, trace)) =
             self.connection.call::<Option<Looked>>(&look, "look at job", job).await?
         else {
