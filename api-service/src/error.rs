@@ -139,9 +139,12 @@ pub enum ApiError {
     AsksForNoTokens,
 }
 
+/// In the extensions of an answer that refuses who asks: the reason, in one word.
+pub struct RefusedFor(pub &'static str);
+
 impl ApiError {
     /// Why it is a refusal of whoever asks, in one word for `atr_refusals_total`; `None` when it is not.
-    pub fn refusal(&self) -> Option<&'static str> {
+    fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::Refused(Refusal::TokenMissing) => Some("token_missing"),
             Self::Refused(Refusal::TokenInvalid(_)) => Some("token_invalid"),
@@ -238,6 +241,9 @@ impl ResponseError for ApiError {
             tracing::error!(%fault, "a request failed");
         }
         let mut response = outcome(self.status_code(), &self.issue());
+        if let Some(reason) = self.refusal() {
+            response.extensions_mut().insert(RefusedFor(reason));
+        }
         let headers = response.headers_mut();
         match self {
             Self::MethodNotAllowed { allowed, .. } => {

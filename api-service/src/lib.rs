@@ -227,6 +227,7 @@ impl Readiness for ApiReadiness {
 
     /// The API tells of the whole system: it is there when no worker is.
     async fn measure(&self, metrics: &Metrics) {
-        gauges::measure(&self.0, metrics).await;
+        let ports = [Port::Jobs, Port::Queue, Port::Source];
+        tokio::join!(gauges::measure_ports(&self.0, &ports, metrics), gauges::measure_system(&self.0, metrics));
     }
 }

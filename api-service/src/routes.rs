@@ -11,7 +11,7 @@ use shared::telemetry::trace::{self, Side, TRACEPARENT, Traced};
 use crate::audit;
 pub use crate::audit::Action;
 use crate::caller::guard;
-use crate::error::ApiError;
+use crate::error::{ApiError, RefusedFor};
 use crate::start::StartPoint;
 use crate::{Api, definitions, files, kick_off, metadata, read, search, smart_configuration, status, token};
 
@@ -172,8 +172,9 @@ pub async fn measure(
     if let Some(api) = api {
         let seconds = began.elapsed().as_secs_f64();
         api.metrics.request_seconds.with_label_values(&[route.as_str(), status.as_str()]).observe(seconds);
-        let error = response.as_ref().map_or_else(Some, |response| response.response().error());
-        if let Some(reason) = error.and_then(|error| error.as_error::<ApiError>()?.refusal()) {
+        if let Ok(response) = &response
+            && let Some(RefusedFor(reason)) = response.response().extensions().get()
+        {
             api.metrics.refusals.with_label_values(&[reason]).inc();
         }
     }

@@ -139,4 +139,8 @@ impl Readiness for Worker {
     async fn ready(&self) -> Vec<(Port, Result<(), Fault>)> {
         gauges::readiness(&self.platform, &Port::ALL).await
     }
+
+    async fn measure(&self, metrics: &Metrics) {
+        gauges::measure_ports(&self.platform, &Port::ALL, metrics).await;
+    }
 }

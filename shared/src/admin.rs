@@ -26,7 +26,7 @@ pub trait Readiness: Send + Sync + 'static {
     async fn ready(&self) -> Vec<(Port, Result<(), Fault>)>;
 
     /// Brings the gauges that it answers for up to date before the metrics are read; takes no longer than a scrape waits.
-    async fn measure(&self, _metrics: &Metrics) {}
+    async fn measure(&self, metrics: &Metrics);
 }
 
 /// A service that has not connected yet: alive, and not ready. [`Starting::started`] puts the real one in its place.
@@ -51,8 +51,9 @@ impl Readiness for Starting {
     }
 
     async fn measure(&self, metrics: &Metrics) {
-        if let Some(service) = self.0.get() {
-            service.measure(metrics).await;
+        match self.0.get() {
+            Some(service) => service.measure(metrics).await,
+            None => metrics.port_ready.with_label_values(&[Port::Jobs.name()]).set(0),
         }
     }
 }
@@ -78,10 +79,7 @@ pub fn serve(listener: TcpListener, metrics: Metrics, readiness: Arc<dyn Readine
 }
 
 async fn read_metrics(metrics: web::Data<Metrics>, readiness: web::Data<dyn Readiness>) -> HttpResponse {
-    let (parts, ()) = tokio::join!(readiness.ready(), readiness.measure(&metrics));
-    for (port, ready) in parts {
-        metrics.port_ready.with_label_values(&[port.name()]).set(i64::from(ready.is_ok()));
-    }
+    readiness.measure(&metrics).await;
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics.text())
 }
 

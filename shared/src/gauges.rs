@@ -32,9 +32,16 @@ async fn ready(platform: &Platform, port: Port) -> Result<(), Fault> {
     }
 }
 
+/// Measures which of some ports can be used now.
+pub async fn measure_ports(platform: &Platform, ports: &[Port], metrics: &Metrics) {
+    for (port, ready) in readiness(platform, ports).await {
+        metrics.port_ready.with_label_values(&[port.name()]).set(i64::from(ready.is_ok()));
+    }
+}
+
 /// Measures what is the whole system's: its jobs and its queues. What cannot be asked now has no value: an old one would
 /// look like a new one.
-pub async fn measure(platform: &Platform, metrics: &Metrics) {
+pub async fn measure_system(platform: &Platform, metrics: &Metrics) {
     tokio::join!(
         measure_jobs(platform, metrics),
         measure_lane(platform, Lane::Express, metrics),

@@ -13,6 +13,7 @@ mod golden;
 mod issuers;
 mod levels;
 mod lifecycle;
+mod metrics;
 mod poison;
 mod processes;
 mod rights;

@@ -128,6 +128,11 @@ impl Member {
         self.service.as_ref().expect("only a program that runs is asked").metric(name, part).await
     }
 
+    /// The admin port.
+    pub fn admin_port(&self) -> u16 {
+        self.service.as_ref().expect("only a program that runs is asked").admin_port
+    }
+
     /// Waits until the process answers again, after it stood still.
     pub async fn is_awake(&self) {
         let service = self.service.as_ref().expect("only a program that runs can be awake");
