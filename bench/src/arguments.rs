@@ -25,6 +25,9 @@ pub struct LimitArguments {
     /// How often export and pipe are run, in turn; the best of each counts
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
+    /// Only export: the pipe would need as much room for its files once more
+    #[arg(long)]
+    pub without_pipe: bool,
     /// Who exports it.
     #[command(flatten)]
     pub workers: Workers,
@@ -59,6 +62,9 @@ pub struct Common {
     /// Generate and load anew, into a schema of its own, and leave nothing in PostgreSQL and the folder of the data
     #[arg(long, global = true)]
     pub fresh: bool,
+    /// Where the store keeps the files, on the disk instead of in memory; emptied by whoever does not want them any more
+    #[arg(long, global = true, value_name = "DIR")]
+    pub store: Option<PathBuf>,
     /// A setting of the system, without its `ATR_`; may be given several times
     #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,

@@ -25,8 +25,12 @@ pub async fn measure(ground: &Ground<'_>, arguments: &LimitArguments) -> anyhow:
             eprintln!("round {round} of {rounds}: exporting");
             let mut export = export::run(system, &ground.data.list).await?;
             let check = check::files(&export).await?;
-            eprintln!("round {round} of {rounds}: the bare pipe");
-            let pipe = pipe::run(system, ground.data, &check).await?;
+            let pipe = if arguments.without_pipe {
+                None
+            } else {
+                eprintln!("round {round} of {rounds}: the bare pipe");
+                Some(pipe::run(system, ground.data, &check).await?)
+            };
             export.delete().await?;
             report.add(export, &check, pipe);
         }
@@ -50,7 +54,7 @@ struct Report {
 
 struct Round {
     export: Exported,
-    pipe: Piped,
+    pipe: Option<Piped>,
     /// Resources in the files, each counted once.
     distinct: u64,
     twice: u64,
@@ -73,7 +77,7 @@ impl Report {
     }
 
     /// Adds a round.
-    fn add(&mut self, export: Exported, check: &Checked, pipe: Piped) {
+    fn add(&mut self, export: Exported, check: &Checked, pipe: Option<Piped>) {
         let (distinct, twice) = (check.keys.len() as u64, check.twice);
         self.rounds.push(Round { export, pipe, distinct, twice });
     }
@@ -100,7 +104,10 @@ impl Report {
     }
 
     fn best_pipe(&self) -> Option<&Piped> {
-        self.rounds.iter().map(|round| &round.pipe).min_by(|left, right| left.seconds.total_cmp(&right.seconds))
+        self.rounds
+            .iter()
+            .filter_map(|round| round.pipe.as_ref())
+            .min_by(|left, right| left.seconds.total_cmp(&right.seconds))
     }
 
     /// The rows of the table.
@@ -110,7 +117,7 @@ impl Report {
             ("generating", self.rate_of(self.generating_seconds)),
             ("loading", self.rate_of(self.loading_seconds)),
         ];
-        let (Some(export), Some(pipe)) = (self.best_export(), self.best_pipe()) else { return rows(figures) };
+        let Some(export) = self.best_export() else { return rows(figures) };
         let (resources, bytes) = (export.resources(), export.bytes());
         figures.extend([
             ("exported", format!("{} resources, {:.0} MB", grouped(resources), megabytes(bytes))),
@@ -118,14 +125,18 @@ impl Report {
             ("kick-off to manifest", format!("{:.2} s", export.seconds)),
             ("kick-off to first file", format!("{:.2} s", export.first_file_seconds)),
             ("export", rate(resources, bytes, export.seconds)),
-            ("bare pipe", rate(pipe.resources, pipe.bytes, pipe.seconds)),
-            ("export / pipe", format!("{:.0} %", 100.0 * pipe.seconds / export.seconds)),
             ("CPU seconds, export", cpu(&export.cpu_seconds)),
-            ("CPU seconds, pipe", cpu(&pipe.cpu_seconds)),
             ("peak memory", self.memory()),
             ("Redis calls / 1,000 resources", per_thousand(export.redis_calls, resources)),
             ("RabbitMQ operations / 1,000 resources", per_thousand(OPERATIONS_AN_ATTEMPT * export.attempts, resources)),
         ]);
+        if let Some(pipe) = self.best_pipe() {
+            figures.extend([
+                ("bare pipe", rate(pipe.resources, pipe.bytes, pipe.seconds)),
+                ("export / pipe", format!("{:.0} %", 100.0 * pipe.seconds / export.seconds)),
+                ("CPU seconds, pipe", cpu(&pipe.cpu_seconds)),
+            ]);
+        }
         rows(figures)
     }
 
@@ -164,12 +175,12 @@ impl Report {
                     "redisCalls": export.redis_calls,
                     "attempts": export.attempts,
                 },
-                "pipe": {
+                "pipe": pipe.as_ref().map(|pipe| json!({
                     "resources": pipe.resources,
                     "bytes": pipe.bytes,
                     "seconds": pipe.seconds,
                     "cpuSeconds": pipe.cpu_seconds,
-                },
+                })),
             })
         };
         json!({

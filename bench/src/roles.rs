@@ -14,6 +14,8 @@ pub const ACCESS_KEY: &str = "bench";
 pub const SECRET_KEY: &str = "bench-secret";
 /// The variable that says where the store listens.
 pub const STORE_LISTEN: &str = "BENCH_STORE_LISTEN";
+/// The variable that says where the store keeps its files; in memory without it.
+pub const STORE_FOLDER: &str = "BENCH_STORE_FOLDER";
 
 /// Plays a part until SIGTERM.
 pub async fn play(role: Role) -> anyhow::Result<()> {
@@ -29,7 +31,7 @@ async fn store() -> anyhow::Result<()> {
     let listen = std::env::var(STORE_LISTEN).with_context(|| format!("{STORE_LISTEN} is not set"))?;
     let store = Devstore::start(Settings {
         listen: listen.parse()?,
-        storage: Storage::Memory,
+        storage: std::env::var_os(STORE_FOLDER).map_or(Storage::Memory, |folder| Storage::Folder(folder.into())),
         access_key: ACCESS_KEY.to_owned(),
         secret_key: SECRET_KEY.to_owned(),
         buckets: vec![BUCKET.to_owned()],

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::arguments::{Common, Workers};
 use crate::data::Loaded;
-use crate::roles::{ACCESS_KEY, BUCKET, SECRET_KEY, STORE_LISTEN};
+use crate::roles::{ACCESS_KEY, BUCKET, SECRET_KEY, STORE_FOLDER, STORE_LISTEN};
 
 /// How long a part may take to start or to stop.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -194,6 +194,9 @@ fn variables<'a>(common: &'a Common, setup: &'a Setup) -> anyhow::Result<Vec<(&'
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         (STORE_LISTEN, format!("127.0.0.1:{store_port}")),
     ];
+    if let Some(folder) = &common.store {
+        variables.push((STORE_FOLDER, folder.to_string_lossy().into_owned()));
+    }
     variables.extend(setup.settings.iter().cloned());
     variables.extend(common.set.iter().map(|(name, value)| (name.as_str(), value.clone())));
     Ok(variables)

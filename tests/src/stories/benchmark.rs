@@ -79,3 +79,12 @@ async fn the_benchmark_polls_jobs() {
     let (figures, said) = measured(&["polling", "--clients", "20", "--polls", "2"]).await;
     assert_eq!(figures["polls"], Value::from(40), "{said}");
 }
+
+#[tokio::test]
+async fn the_benchmark_keeps_files_on_the_disk_and_leaves_out_the_pipe_if_told_so() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
+    let store = folder.path().join("store");
+    let (figures, said) = measured(&["--without-pipe", "--store", &store.to_string_lossy()]).await;
+    assert!(store.is_dir(), "the store was there");
+    assert_eq!((&figures["isRight"], &figures["rounds"][0]["pipe"]), (&Value::from(true), &Value::Null), "{said}");
+}
