@@ -1,1 +1,8 @@
 //! What is deployed agrees with the programs: images, compose file, Kubernetes manifests, alerts, dashboard.
+
+mod alerts;
+mod dashboard;
+mod exposed;
+mod promql;
+mod promtool;
+mod rules;

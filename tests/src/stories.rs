@@ -51,7 +51,7 @@ fn group(members: &[String]) -> String {
 }
 
 /// A small list in which everything resolves: two members, a subscriber who is none, a payer and a role.
-fn small_list() -> Vec<String> {
+pub fn small_list() -> Vec<String> {
     vec![
         group(&[member("Patient/1", "Coverage/1", "PractitionerRole/1"), member("Patient/2", "Coverage/2", "Organization/clinic")]),
         patient("1"),
