@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api_service::routes;
 use shared::fhir::ResourceType;
+use shared::metrics::{Metrics, Program, Row};
 
 use super::promql::{Matcher, Selector, alternatives, asked, fits};
 use super::promtool::promtool;
 use super::rules::rules;
+use crate::harness::certificate::Certificate;
 use crate::harness::namespace;
 use crate::harness::programs::{Service, free_port, load, program, start, start_at, variables};
 use crate::harness::store::Store;
@@ -31,8 +33,8 @@ pub struct Exposed {
     recorded: BTreeSet<String>,
 }
 
-/// Starts an API that asks for tokens, a worker and a store, exports a small list as a registered client, and looks at the
-/// metrics of both.
+/// Starts an API with all that it may have (a register of clients, a certificate, an audit trail), a worker and a store,
+/// exports a small list, and looks at the metrics of both.
 pub async fn exposed() -> Exposed {
     let namespace = namespace();
     let folder = tempfile::tempdir().expect("a folder for temporary files can be had");
@@ -46,24 +48,36 @@ pub async fn exposed() -> Exposed {
     atr(&["client", "add", "north", "--file", &register, "--list", "g", "--new-key", &key]).await;
     let store = Store::devstore().await.expect("devstore starts");
     let port = free_port();
-    let server = format!("http://127.0.0.1:{port}/fhir");
+    let server = format!("https://127.0.0.1:{port}/fhir");
+    let (authority, certificate) = (path("tls.crt"), Certificate::new());
+    std::fs::write(&authority, &certificate.certificate).expect("the folder can be written to");
+    std::fs::write(path("tls.key"), &certificate.key).expect("the folder can be written to");
     let mut variables = variables(&namespace, &store);
     variables.retain(|(name, _)| *name != "ATR_ACCESS");
     variables.extend([
         ("ATR_ACCESS", "smart".to_owned()),
         ("ATR_PUBLIC_URL", server.clone()),
         ("ATR_CLIENTS_FILE", register),
+        ("ATR_TLS_CERTIFICATE_FILE", authority.clone()),
+        ("ATR_TLS_KEY_FILE", path("tls.key")),
         ("ATR_AUDIT", format!("file:{}", path("audit.ndjson"))),
     ]);
     let worker = start("export-worker", &variables).await;
     let api = start_at("api-service", &variables, port).await;
-    atr(&["export", "--server", &server, "--list", "g", "--client", "north", "--key", &key, "--out", &out]).await;
+    let export = ["export", "--server", &server, "--list", "g", "--out", &out];
+    atr(&[&export[..], &["--client", "north", "--key", &key, "--authorities", &authority]].concat()).await;
     let texts = BTreeMap::from([("api-service", metrics(&api).await), ("export-worker", metrics(&worker).await)]);
     for service in [api, worker] {
         assert!(service.terminate().await, "SIGTERM ends a service well");
     }
     clean(&namespace).await.expect("the servers are there");
-    let series = texts.iter().map(|(job, text)| (*job, read(text))).collect();
+    let mut series: BTreeMap<_, _> = texts.iter().map(|(job, text)| (*job, read(text))).collect();
+    for row in Metrics::ROWS {
+        for program in row.shown_by {
+            let job = if *program == Program::Api { "api-service" } else { "export-worker" };
+            complete(series.get_mut(job).expect("both were asked"), row);
+        }
+    }
     Exposed { texts, series, recorded: rules().into_iter().filter_map(|rule| rule.record).collect() }
 }
 
@@ -84,6 +98,22 @@ fn read(text: &str) -> BTreeMap<String, Values> {
         }
     }
     series
+}
+
+/// Adds what an export that goes well does not show: other values of labels, and counters of which nothing is seen before the
+/// first event, because the values of a label are not listed.
+fn complete(series: &mut BTreeMap<String, Values>, row: &Row) {
+    let is_shown_late = row.name.ends_with("_total") && row.labels.iter().any(|(_, values)| values.is_empty());
+    if is_shown_late {
+        series.entry(row.name.to_owned()).or_default();
+    }
+    for suffix in ["", "_bucket", "_sum", "_count"] {
+        let Some(seen) = series.get_mut(&format!("{}{suffix}", row.name)) else { continue };
+        for (label, values) in row.labels {
+            let seen = seen.entry((*label).to_owned()).or_default();
+            seen.extend(values.iter().map(|value| (*value).to_owned()));
+        }
+    }
 }
 
 impl Exposed {
@@ -111,8 +141,11 @@ impl Exposed {
             let of_its_own = selector.matchers.iter().filter(|matcher| !OF_TARGETS.contains(&matcher.label.as_str()));
             misses.extend(of_its_own.filter(|_| !sides.is_empty()).filter_map(|matcher| miss(name, matcher, &sides)));
         }
-        let unknown = asked.labels.iter().filter(|label| !labels.contains(label.as_str()));
-        misses.extend(unknown.map(|label| format!("nothing has the label '{label}' in: {query}")));
+        // The labels of a metric that is not there are not known.
+        if misses.is_empty() {
+            let unknown = asked.labels.iter().filter(|label| !labels.contains(label.as_str()));
+            misses.extend(unknown.map(|label| format!("nothing has the label '{label}' in: {query}")));
+        }
         misses
     }
 
@@ -126,12 +159,11 @@ impl Exposed {
 /// Whether a metric has not the label of a matcher, or never has its value.
 fn miss(metric: &str, matcher: &Matcher, sides: &[&Values]) -> Option<String> {
     let Matcher { label, value, is_pattern } = matcher;
-    let seen = sides.iter().filter_map(|values| values.get(label)).flatten().cloned();
-    let mut known: BTreeSet<String> = seen.collect();
-    if known.is_empty() {
+    if !sides.iter().any(|values| values.contains_key(label)) {
         return Some(format!("{metric} has no label '{label}'"));
     }
-    // An export that goes well shows few of these.
+    let mut known: BTreeSet<String> = sides.iter().filter_map(|values| values.get(label)).flatten().cloned().collect();
+    // Of these the page of the metrics does not list the values.
     match label.as_str() {
         "route" => known.extend(routes::TABLE.iter().map(|row| format!("/fhir/{}", row.path))),
         "status" => known.extend((200..600).map(|status: u16| status.to_string())),

@@ -171,7 +171,6 @@ fn a_query_is_taken_apart() {
         labels: ["le", "namespace", "z"].map(str::to_owned).into(),
         mixing: vec!["max".to_owned()],
     };
-    // An offset is a number with a unit.
     assert_eq!(asked(query), expected);
 }
 
