@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::platform::Platform;
 
 /// How long a probe or a scrape waits for a part of the system.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Whether each of some ports can be used now. They are asked side by side, and none is waited for long.
 pub async fn readiness(platform: &Platform, ports: &[Port]) -> Vec<(Port, Result<(), Fault>)> {

@@ -38,6 +38,13 @@ pub struct RabbitSettings {
     pub heartbeat_seconds: u16,
 }
 
+/// What the queue of a lane is called in a namespace, and the queue of its dead letters.
+#[must_use]
+pub fn queue_names(namespace: &str, lane: Lane) -> [String; 2] {
+    let lane = lane.name();
+    [format!("{namespace}.{lane}.v1"), format!("{namespace}.{lane}.dead.v1")]
+}
+
 /// The queue in RabbitMQ: one connection to publish, and one for each set of deliveries.
 pub struct RabbitQueue {
     broker: Arc<Broker>,

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use url::{Host, Url};
 use uuid::Uuid;
 
-use super::RabbitSettings;
+use super::{RabbitSettings, queue_names};
 use crate::fault::{Fault, FaultKind};
 use crate::queue::Depth;
 
@@ -46,17 +46,18 @@ pub(super) struct Broker {
 impl Broker {
     /// Fails with `Invalid`, and never with a message that holds the URL.
     pub(super) fn new(settings: &RabbitSettings) -> Result<Self, Fault> {
-        let (namespace, lane) = (settings.namespace.clone(), settings.lane.name());
+        let namespace = settings.namespace.clone();
         if namespace.is_empty() || namespace.len() > 128 {
             return Err(Fault::new(FaultKind::Invalid, "a queue's namespace has 1 to 128 bytes"));
         }
         let mut uri = parse(&settings.url)
             .map_err(|reason| Fault::new(FaultKind::Invalid, format!("the queue's URL cannot be used: {reason}")))?;
         uri.query.heartbeat = Some(settings.heartbeat_seconds);
+        let [tasks, dead] = queue_names(&namespace, settings.lane);
         Ok(Self {
             uri,
-            tasks: format!("{namespace}.{lane}.v1").into(),
-            dead: format!("{namespace}.{lane}.dead.v1").into(),
+            tasks: tasks.into(),
+            dead: dead.into(),
             namespace,
             confirm_timeout: settings.confirm_timeout,
             connect_timeout: settings.connect_timeout,
