@@ -3,6 +3,7 @@
 mod alerts;
 mod dashboard;
 mod exposed;
+mod kubernetes;
 mod promql;
 mod promtool;
 mod rules;
