@@ -16,6 +16,7 @@ pub mod measured;
 pub mod metrics;
 pub mod outputs;
 pub mod platform;
+pub mod probe;
 pub mod queue;
 pub mod redis_connection;
 pub mod settings;
