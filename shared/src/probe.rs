@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::admin::READY;
 use crate::settings::Settings;
 
 /// Longer than a service itself waits for its parts before it says that one does not answer.
@@ -51,7 +52,7 @@ async fn ready(address: &str, patience: Duration) -> Result<String, String> {
 /// reached by that address from the machine that it is on.
 async fn ask(address: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /health/ready HTTP/1.0\r\n\r\n").await?;
+    stream.write_all(format!("GET {READY} HTTP/1.0\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)
@@ -67,6 +68,7 @@ mod tests {
     use super::*;
     use crate::admin::{self, Readiness};
     use crate::fault::{Fault, FaultKind};
+    use crate::measured::Port;
     use crate::metrics::Metrics;
 
     /// A service with one part, which is ready or not.
@@ -74,9 +76,9 @@ mod tests {
 
     #[async_trait]
     impl Readiness for Part {
-        async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)> {
+        async fn ready(&self) -> Vec<(Port, Result<(), Fault>)> {
             let ready = if self.0 { Ok(()) } else { Err(Fault::new(FaultKind::Unavailable, "away")) };
-            vec![("part", ready)]
+            vec![(Port::Jobs, ready)]
         }
 
         async fn measure(&self, _metrics: &Metrics) {}
@@ -96,13 +98,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_that_is_ready_passes() {
-        assert_eq!(said_of(Part(true)).await, Ok("part: ready\n".to_owned()));
+        assert_eq!(said_of(Part(true)).await, Ok("jobs: ready\n".to_owned()));
     }
 
     #[tokio::test]
     async fn a_service_that_is_not_ready_says_which_part_is_missing() {
         let why = said_of(Part(false)).await.expect_err("it is not ready");
-        assert!(why.contains("503") && why.contains("part: away"), "{why}");
+        assert!(why.contains("503") && why.contains("jobs: away"), "{why}");
     }
 
     #[tokio::test]

@@ -9,9 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use shared::admin::{self, Readiness, Starting};
-use shared::gauges;
 use shared::export::Lane;
 use shared::fault::Fault;
+use shared::gauges;
+use shared::measured::Port;
 use shared::metrics::Metrics;
 use shared::outputs::s3::S3Address;
 use shared::settings::Settings;
@@ -188,8 +189,8 @@ struct Content;
 
 #[async_trait]
 impl Readiness for Content {
-    async fn ready(&self) -> Vec<(&'static str, Result<(), Fault>)> {
-        vec![("jobs", Ok(()))]
+    async fn ready(&self) -> Vec<(Port, Result<(), Fault>)> {
+        vec![(Port::Jobs, Ok(()))]
     }
 
     async fn measure(&self, _metrics: &Metrics) {}
