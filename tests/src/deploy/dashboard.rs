@@ -38,6 +38,13 @@ fn grafana_can_read_it_and_knows_its_panels_again() {
     assert!(dashboard["schemaVersion"].as_u64().is_some_and(|version| version >= GRAFANA_10));
     let variables: Vec<&str> = list(&dashboard["templating"], "list").iter().map(|one| text(one, "name")).collect();
     assert_eq!(variables, ["datasource", "namespace", "instance"]);
+    for asking in list(&dashboard["templating"], "list").iter().filter(|one| one["type"] == "query") {
+        assert_eq!(
+            asking["datasource"]["uid"], "${datasource}",
+            "{}: whoever reads it chooses the data source",
+            asking["name"]
+        );
+    }
     let (mut ids, mut taken) = (BTreeSet::new(), BTreeMap::new());
     for panel in list(&dashboard, "panels") {
         let title = text(panel, "title");
