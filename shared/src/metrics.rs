@@ -111,7 +111,7 @@ metrics! {
 
     /// Requests for access tokens by outcome: issued, unavailable, or the error; errors that rise mean that somebody's key,
     /// clock or scope is wrong, and the audit trail says whose.
-    tokens: IntCounterVec = "atr_tokens_total" { outcome in UNLISTED } of API;
+    tokens: IntCounterVec = "atr_tokens_total" { outcome in TOKEN_OUTCOMES } of API;
 
     /// 1 when the register of clients or the certificate on the disk cannot be used, so that what it said before is still in
     /// force; the log says why.
@@ -170,7 +170,7 @@ metrics! {
 
     /// Rows of the source that are not the JSON of the resource that they should be, by type, each time that an export came
     /// upon one; the error files name them.
-    unreadable_resources: IntCounterVec = "atr_unreadable_resources_total" { type in UNLISTED } of WORKER;
+    unreadable_resources: IntCounterVec = "atr_unreadable_resources_total" { type in READ_TYPES } of WORKER;
 
     /// Looks of the janitor at a job whose record in the job store cannot be read; if it rises, the log names the job.
     unreadable_jobs: IntCounter = "atr_unreadable_jobs_total" of WORKER;
@@ -187,6 +187,12 @@ metrics! {
     port_seconds: HistogramVec = "atr_port_call_seconds" { port in PORTS, verb in UNLISTED } [CALL_SECONDS] of BOTH;
 }
 
+/// Two of our own, and the codes of RFC 6749 §5.2 that there are reasons for.
+const TOKEN_OUTCOMES: &[&str] =
+    &["issued", "unavailable", "invalid_request", "invalid_client", "unsupported_grant_type", "invalid_scope"];
+/// [`ResourceType::ATTRIBUTION`](crate::fhir::ResourceType::ATTRIBUTION): what the source is asked for.
+const READ_TYPES: &[&str] =
+    &["Group", "Patient", "Coverage", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Location"];
 /// As [`JobState::name`](crate::export::JobState::name) has them.
 const JOB_STATES: &[&str] = &["accepted", "running", "completed", "failed", "cancelled"];
 /// As [`TaskKind::name`](crate::export::TaskKind::name) has them.
@@ -264,6 +270,7 @@ mod tests {
     #[test]
     fn the_labels_have_the_words_of_the_types_that_they_show() {
         assert_eq!(JOB_STATES, JobState::ALL.map(JobState::name));
+        assert_eq!(READ_TYPES, ResourceType::ATTRIBUTION.map(ResourceType::name));
         let id = "a".parse().expect("an id");
         let slice = Slice { resource_type: ResourceType::PATIENT, after: None, through: id, ids: 1 };
         let kinds = [
