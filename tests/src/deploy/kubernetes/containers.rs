@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::rendered::{containers, everything, name_of, nothing_is_wrong, text};
+use super::rendered::{containers, everything, name_of, nothing_is_wrong, our_image};
 
 #[test]
 fn no_container_is_without_requests_and_limits() {
@@ -43,7 +43,7 @@ fn every_container_is_as_restricted_as_its_namespace_wants() {
                 let at = format!("{at}: {}", container["name"]);
                 assert_eq!(context["allowPrivilegeEscalation"], false, "{at}");
                 assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}), "{at}");
-                let is_ours = text(&container["image"]).starts_with("atr/");
+                let is_ours = our_image(container).is_some();
                 assert!(
                     !is_ours || context["readOnlyRootFilesystem"] == true,
                     "{at}: our programs write nothing there"

@@ -20,7 +20,7 @@ use shared::source::postgres::{PostgresSettings, PostgresSource};
 
 use super::readme::secret;
 use super::rendered::{
-    PROGRAMS, Rendered, all_values, containers, everything, list, name_of, nothing_is_wrong, number, text,
+    PROGRAMS, Rendered, all_values, containers, everything, list, name_of, nothing_is_wrong, number, our_image, text,
 };
 use crate::harness::system::rabbit;
 use crate::house::workspace;
@@ -245,6 +245,22 @@ fn a_pod_is_given_the_time_that_its_program_takes_to_stop() {
     }
 }
 
+/// Whoever owns their names in a public registry must not be asked for them.
+#[test]
+fn our_images_come_from_a_registry_that_is_said_or_were_there_before() {
+    let mut wrong = Vec::new();
+    for rendered in everything().iter().filter(|rendered| rendered.name != "base") {
+        for (object, template) in rendered.templates() {
+            for container in containers(template).filter(|container| our_image(container).is_some()) {
+                let image = text(&container["image"]);
+                let is_safe = image.starts_with("registry.example.org/") || container["imagePullPolicy"] == "Never";
+                wrong.extend((!is_safe).then(|| format!("{}: {}: {image}", rendered.name, name_of(object))));
+            }
+        }
+    }
+    nothing_is_wrong(&wrong);
+}
+
 #[test]
 fn our_images_are_those_that_the_dockerfile_makes() {
     let dockerfile = workspace().join("deploy/Dockerfile");
@@ -263,7 +279,7 @@ fn our_images_are_those_that_the_dockerfile_makes() {
             for container in containers(template) {
                 let image = text(&container["image"]);
                 let at = format!("{}: {}: {image}", rendered.name, name_of(object));
-                let Some(ours) = image.strip_prefix("atr/") else {
+                let Some(ours) = our_image(container) else {
                     let is_server = template["metadata"]["labels"]["app.kubernetes.io/component"] == "server";
                     let is_pinned = image.contains(':') && !image.ends_with(":latest");
                     wrong.extend((!is_server || !is_pinned).then_some(at));

@@ -134,6 +134,12 @@ pub fn containers(template: &Value) -> impl Iterator<Item = &Value> {
     list(&template["spec"]["initContainers"]).iter().chain(list(&template["spec"]["containers"]))
 }
 
+/// The name and the tag of an image of ours, whatever registry it comes from; `None` is somebody else's.
+pub fn our_image(container: &Value) -> Option<&str> {
+    let (registry, ours) = text(&container["image"]).split_once("atr/")?;
+    (registry.is_empty() || registry.ends_with('/')).then_some(ours)
+}
+
 /// A list; nothing where there is none.
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()

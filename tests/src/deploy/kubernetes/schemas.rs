@@ -38,18 +38,6 @@ fn every_object_has_the_fields_that_its_kind_has_and_no_others() {
     assert!(said.ends_with(&all), "it has seen all of them: {said}");
 }
 
-#[test]
-fn no_two_objects_are_the_same() {
-    for rendered in everything() {
-        let mut names: Vec<_> =
-            rendered.objects.iter().map(|object| (text(&object["kind"]), name_of(object))).collect();
-        names.sort_unstable();
-        let all = names.len();
-        names.dedup();
-        assert_eq!(names.len(), all, "{}", rendered.name);
-    }
-}
-
 /// Of a plain cluster nothing is asked that somebody would have to install first.
 #[test]
 fn the_base_and_dev_are_for_a_plain_cluster() {
