@@ -26,7 +26,7 @@ fn our_images_are_made_here_and_never_pulled() {
         assert_eq!(service.value["image"].as_str(), Some(format!("atr/{target}:{version}").as_str()), "{name}");
         assert_eq!(service.value["pull_policy"], "build", "{name}: somebody else may own this name in a registry");
     }
-    let programs: BTreeSet<&str> = compose.ours().map(|service| service.target()).collect();
+    let programs: BTreeSet<&str> = compose.ours().map(file::Service::target).collect();
     assert_eq!(programs, ["api-service", "atr", "export-worker"].into());
 }
 
