@@ -170,6 +170,14 @@ impl Settings {
             self.public_url.clone()
         };
         let url = Url::parse(text.trim_end_matches('/')).map_err(|error| wrong(&error))?;
+        let is_nowhere = |host: url::Host<&str>| match host {
+            url::Host::Ipv4(address) => address.is_unspecified(),
+            url::Host::Ipv6(address) => address.is_unspecified(),
+            url::Host::Domain(_) => false,
+        };
+        if self.public_url.is_empty() && url.host().is_some_and(is_nowhere) {
+            return Err(wrong(&"it is not set, and ATR_LISTEN is no address that a client could be told"));
+        }
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
             return Err(wrong(&"it must be http(s)://host/path, without a user, a query or a fragment"));
@@ -220,6 +228,15 @@ mod tests {
         for token_url in ["", "http://login.example.org/token"] {
             let problem = external(token_url).expect_err(token_url);
             assert!(problem.contains("ATR_TOKEN_URL"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_server_on_all_addresses_is_told_which_one_clients_call() {
+        let base = |listen, public| read(&[("ATR_LISTEN", listen), ("ATR_PUBLIC_URL", public)]).map(|_| ());
+        for listen in ["0.0.0.0:8080", "[::]:8080"] {
+            assert!(base(listen, "").is_err_and(|problem| problem.contains("ATR_PUBLIC_URL")), "{listen}");
+            assert_eq!(base(listen, "http://127.0.0.1:8080/fhir"), Ok(()), "{listen}");
         }
     }
 
