@@ -179,8 +179,8 @@ pub struct UpArguments {
 /// Arguments of `atr load`.
 #[derive(Debug, Args)]
 pub struct LoadArguments {
-    /// The database: postgres://user:password@host:port/database
-    #[arg(long, value_name = "URL")]
+    /// The database: postgres://user:password@host:port/database. As a variable, others on the machine cannot see the password
+    #[arg(long, value_name = "URL", env = "ATR_SOURCE_URL", hide_env_values = true)]
     pub source: String,
     /// A base URL with which the data refers to its own resources; may be repeated
     #[arg(long = "own-url", value_name = "URL")]

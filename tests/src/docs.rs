@@ -65,7 +65,8 @@ fn every_file_that_a_decision_names_exists() {
     for entry in fs::read_dir(workspace().join("docs/decisions")).expect("it is there") {
         let page = entry.expect("it can be read").file_name().into_string().expect("its name is text");
         for text in quoted(&format!("decisions/{page}")) {
-            let rooms = ["tests/", "shared/", "api-service/", "export-worker/", "cli/", "bench/", "devstore/", "deploy/"];
+            let rooms =
+                ["tests/", "shared/", "api-service/", "export-worker/", "cli/", "bench/", "devstore/", "deploy/"];
             if rooms.iter().any(|room| text.starts_with(room)) && !text.contains(' ') {
                 named += 1;
                 wrong.extend((!workspace().join(&text).exists()).then(|| format!("{page}: {text}")));

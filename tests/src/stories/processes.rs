@@ -225,3 +225,16 @@ async fn a_service_that_waits_for_redis_is_alive_and_not_ready() {
         assert!(ready.text().await.expect("it is text").contains("waiting for the job store"));
     }
 }
+
+#[tokio::test]
+async fn a_load_takes_the_source_from_a_variable_so_that_its_password_is_no_argument() {
+    let namespace = namespace();
+    let mut load = program("atr");
+    load.args(["load", "/dev/null"]).env("ATR_SOURCE_URL", source_url(&namespace));
+    let loaded = load.output().await.expect("the program starts");
+    assert!(loaded.status.success(), "{}", text(&loaded.stderr));
+    assert_eq!(text(&loaded.stdout), "0 new, 0 changed, 0 unchanged, 0 left out\n");
+    let help = text(&atr(&["load", "--help"]).await.stdout);
+    assert!(help.contains("ATR_SOURCE_URL"), "{help}");
+    clean(&namespace).await.expect("the servers are there");
+}
