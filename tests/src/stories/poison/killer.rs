@@ -95,7 +95,7 @@ async fn tell(namespace: &str) {
     let failed_jobs = worker.metric("atr_jobs_ended_total", r#"state="failed""#).await;
     assert!((failed_jobs - 1.0).abs() < 0.5, "{failed_jobs} jobs have failed");
     let buried = async {
-        while worker.metric("atr_queue_messages", r#"state="dead""#).await < 0.5 {
+        while api.metric("atr_queue_messages", r#"state="dead""#).await < 0.5 {
             sleep(Duration::from_millis(100)).await;
         }
     };
