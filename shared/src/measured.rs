@@ -62,11 +62,20 @@ struct Calls {
 }
 
 impl Calls {
-    /// Makes a call.
+    /// Makes a call, which has a span of its own where the trace is kept.
     async fn of<T>(&self, verb: &'static str, call: impl Future<Output = Result<T, Fault>> + Send) -> Result<T, Fault> {
-        let mut under_way = UnderWay { calls: self, verb, began: Instant::now(), outcome: "abandoned" };
         let span = || format!("{}.{verb}", self.port.name());
-        let answer = trace::call(span, call, |answer| outcome(answer)).await;
+        self.counted(verb, trace::call(span, call, |answer| outcome(answer))).await
+    }
+
+    /// Makes a call of which there are so many that spans would drown the trace.
+    async fn counted<T>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, Fault> {
+        let mut under_way = UnderWay { calls: self, verb, began: Instant::now(), outcome: "abandoned" };
+        let answer = call.await;
         under_way.outcome = outcome(&answer);
         answer
     }

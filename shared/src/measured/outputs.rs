@@ -44,7 +44,7 @@ struct MeasuredWriter {
 #[async_trait]
 impl OutputWriter for MeasuredWriter {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.calls.of("write", self.writer.write(bytes)).await
+        self.calls.counted("write", self.writer.write(bytes)).await
     }
     async fn finish(self: Box<Self>) -> Result<u64, Fault> {
         self.calls.of("finish", self.writer.finish()).await
