@@ -39,6 +39,8 @@ pub enum Settlement {
 
 /// Makes one attempt at a task and tells what is to become of its delivery.
 pub async fn execute(worker: &Worker, task: TaskRef, hurry: &Shutdown) -> Settlement {
+    trace::note("job.id", task.job.to_string());
+    trace::note("task.no", i64::from(task.task.0));
     match start(worker, task, hurry).await {
         Some(Start::Work(work)) => attempt(worker, task, &work, hurry).await,
         Some(Start::Nothing) => Settlement::Done,
@@ -87,8 +89,6 @@ async fn start(worker: &Worker, task: TaskRef, hurry: &Shutdown) -> Option<Start
 async fn attempt(worker: &Worker, task: TaskRef, work: &Work, hurry: &Shutdown) -> Settlement {
     let kind = work.kind.name();
     let began = std::time::Instant::now();
-    trace::note("job.id", task.job.to_string());
-    trace::note("task.no", i64::from(task.task.0));
     trace::note("task.kind", kind);
     trace::note("attempt", i64::from(work.attempt.0));
     worker.metrics.working.inc();

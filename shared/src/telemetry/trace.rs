@@ -64,6 +64,12 @@ impl Traced {
     }
 }
 
+impl Drop for Traced {
+    fn drop(&mut self) {
+        self.context.span().end();
+    }
+}
+
 /// The id of the trace that the work going on is in, for logs; `None` outside of any.
 #[must_use]
 pub fn id() -> Option<String> {
@@ -81,12 +87,6 @@ pub fn note(name: &'static str, value: impl Into<Value>) {
 /// Notes that the work that is going on fails, and why, in words of this program.
 pub fn failed(why: &'static str) {
     Context::current().span().set_status(Status::error(why));
-}
-
-impl Drop for Traced {
-    fn drop(&mut self) {
-        self.context.span().end();
-    }
 }
 
 /// The `traceparent` for further work of the request that the work going on belongs to: that of the request itself, so
