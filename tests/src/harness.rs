@@ -5,6 +5,7 @@ pub mod clients;
 pub mod collector;
 pub mod errors;
 pub mod exported;
+pub mod exposition;
 pub mod faulty;
 pub mod key_server;
 pub mod member;

@@ -6,12 +6,13 @@ use api_service::routes;
 use shared::fhir::ResourceType;
 use shared::metrics::{Metrics, Program, Row};
 
-use super::promql::{Matcher, Selector, alternatives, asked, fits};
+use super::promql::{Matcher, alternatives, asked, fits};
 use super::promtool::promtool;
 use super::rules::rules;
 use crate::harness::certificate::Certificate;
+use crate::harness::exposition::{Series, metrics, series};
 use crate::harness::namespace;
-use crate::harness::programs::{Service, free_port, load, program, start, start_at, variables};
+use crate::harness::programs::{free_port, load, program, start, start_at, variables};
 use crate::harness::store::Store;
 use crate::harness::system::clean;
 use crate::house::workspace;
@@ -66,7 +67,10 @@ pub async fn exposed() -> Exposed {
     let api = start_at("api-service", &variables, port).await;
     let export = ["export", "--server", &server, "--list", "g", "--out", &out];
     atr(&[&export[..], &["--client", "north", "--key", &key, "--authorities", &authority]].concat()).await;
-    let texts = BTreeMap::from([("api-service", metrics(&api).await), ("export-worker", metrics(&worker).await)]);
+    let texts = BTreeMap::from([
+        ("api-service", metrics(api.admin_port).await),
+        ("export-worker", metrics(worker.admin_port).await),
+    ]);
     for service in [api, worker] {
         assert!(service.terminate().await, "SIGTERM ends a service well");
     }
@@ -81,23 +85,16 @@ pub async fn exposed() -> Exposed {
     Exposed { texts, series, recorded: rules().into_iter().filter_map(|rule| rule.record).collect() }
 }
 
-async fn metrics(service: &Service) -> String {
-    let answer = reqwest::get(format!("http://127.0.0.1:{}/metrics", service.admin_port)).await;
-    answer.expect("it serves metrics").text().await.expect("metrics are text")
-}
-
-/// The series of a text in Prometheus' format.
+/// The labels of each metric of a text, with the values that they have there.
 fn read(text: &str) -> BTreeMap<String, Values> {
-    let mut series: BTreeMap<String, Values> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (one, _) = line.rsplit_once(' ').expect("a line is a series and its value");
-        let Selector { name, matchers } = asked(one).selectors.pop().expect("a series has a name");
-        let values = series.entry(name).or_default();
-        for Matcher { label, value, .. } in matchers {
-            values.entry(label).or_default().insert(value);
+    let mut read: BTreeMap<String, Values> = BTreeMap::new();
+    for Series { name, labels } in series(text) {
+        let values = read.entry(name.to_owned()).or_default();
+        for (label, value) in labels {
+            values.entry(label.to_owned()).or_default().insert(value.to_owned());
         }
     }
-    series
+    read
 }
 
 /// Adds what an export that goes well does not show: other values of labels, and counters of which nothing is seen before the

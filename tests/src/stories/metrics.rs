@@ -1,26 +1,23 @@
 //! What operators see of the system, also when a part of it is away.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::json;
 use shared::access::key_pair::KeyKind;
 use shared::metrics::{Metrics, Program};
 use shared::settings::Settings;
+use tokio::time::{sleep, timeout};
 
 use super::small_list;
 use crate::harness::clients::{Client, RegisterFile};
+use crate::harness::exposition::{Series, metrics, series};
 use crate::harness::member::{Member, Server};
 use crate::harness::programs::{load, start, variables};
 use crate::harness::proxy::Wire;
 use crate::harness::store::Store;
-use crate::harness::system::{PREFER, in_namespace, with_settings};
-
-/// What a port of the admin interface says.
-async fn metrics(admin_port: u16) -> String {
-    let answer = reqwest::get(format!("http://127.0.0.1:{admin_port}/metrics")).await.expect("it serves metrics");
-    answer.text().await.expect("metrics are text")
-}
+use crate::harness::system::{PATIENCE, PREFER, in_namespace, with_settings};
 
 async fn kick_off(port: u16) -> StatusCode {
     let request = reqwest::Client::new().get(format!("http://127.0.0.1:{port}/fhir/Group/g/$export"));
@@ -67,11 +64,19 @@ async fn a_part_that_is_away_shows_0_and_what_it_knows_is_not_told() {
             let line = format!(r#"atr_port_ready{{port="{port}"}} "#);
             said.lines().find_map(|said| said.strip_prefix(&line).map(str::to_owned))
         };
-        for (server, port, gauge) in
-            [(Server::Jobs, "jobs", "atr_jobs{"), (Server::Queue, "queue", "atr_queue_messages{")]
-        {
-            assert!(told(&metrics(api.admin_port()).await, gauge), "{gauge} is told as long as {port} is there");
-            api.wire(server).set(Wire::Down);
+        for (server, port, gauge, wire) in [
+            (Server::Jobs, "jobs", "atr_jobs{", Wire::Down),
+            (Server::Queue, "queue", "atr_queue_messages{", Wire::Down),
+            // It listens and never answers: a scrape does not wait for it.
+            (Server::Jobs, "jobs", "atr_jobs{", Wire::BlackHole),
+        ] {
+            let is_back = async {
+                while !told(&metrics(api.admin_port()).await, gauge) {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            };
+            assert!(timeout(PATIENCE, is_back).await.is_ok(), "{gauge} is told as long as {port} is there");
+            api.wire(server).set(wire);
             let said = metrics(api.admin_port()).await;
             assert_eq!(ready(&said, port).as_deref(), Some("0"), "{port}");
             assert!(!told(&said, gauge), "an old value of {gauge} would look like a new one");
@@ -110,19 +115,6 @@ async fn refusals_are_counted_by_their_reason() {
     .await;
 }
 
-/// The name, and the names and values of the labels, of each line of a text of metrics.
-fn series(text: &str) -> impl Iterator<Item = (&str, Vec<(&str, &str)>)> {
-    text.lines().filter(|line| !line.starts_with('#')).map(|line| {
-        let (series, _) = line.rsplit_once(' ').expect("a line has a value");
-        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-        let labels = labels.trim_end_matches('}').split("\",").filter(|label| !label.is_empty());
-        (
-            name,
-            labels.map(|label| label.trim_end_matches('"').split_once("=\"").expect("a label has a value")).collect(),
-        )
-    })
-}
-
 #[tokio::test]
 async fn labels_have_the_values_that_are_listed_and_never_an_id() {
     in_namespace(async |namespace| {
@@ -131,16 +123,19 @@ async fn labels_have_the_values_that_are_listed_and_never_an_id() {
         let variables = variables(namespace, &store);
         let (api, worker) = (start("api-service", &variables).await, start("export-worker", &variables).await);
         assert_eq!(kick_off(api.port).await, StatusCode::ACCEPTED);
-        while worker.metric("atr_jobs_ended_total", "completed").await < 1.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        let completed = async {
+            while worker.metric("atr_jobs_ended_total", "completed").await < 1.0 {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, completed).await.is_ok(), "the job comes to its end");
         for path in ["nonsense", "Patient/1", "Patient/nobody", "export/nonsense"] {
             reqwest::get(format!("http://127.0.0.1:{}/fhir/{path}", api.port)).await.expect("the API answers");
         }
         for (service, program) in [(&api, Program::Api), (&worker, Program::Worker)] {
             let said = metrics(service.admin_port).await;
             let (mut names, mut lines) = (BTreeSet::new(), 0);
-            for (name, labels) in series(&said).filter(|(name, _)| name.starts_with("atr_")) {
+            for Series { name, labels } in series(&said).filter(|series| series.name.starts_with("atr_")) {
                 let row = Metrics::ROWS.iter().find(|row| [name, stem(name)].contains(&row.name)).expect(name);
                 assert!(row.shown_by.contains(&program), "{name} is none of {program:?}");
                 for (label, value) in labels.into_iter().filter(|(label, _)| *label != "le") {
