@@ -142,7 +142,7 @@ impl RedisJobs {
     }
 
     /// [`JobStore::backlog`](crate::jobs::JobStore::backlog). The states are asked of the records, because a count that is
-    /// kept beside them would have to be kept over crashes, too: a thousand jobs cost Redis a millisecond.
+    /// kept beside them would have to be kept over crashes, too: a thousand jobs cost Redis 2.5 milliseconds.
     pub(super) async fn count_all(&self, now: Instant) -> Result<Backlog, Fault> {
         let mut commands = redis::pipe();
         commands.zcount(self.index(), "-inf", now.unix_micros()).zrange_withscores(self.index(), 0, -1);
