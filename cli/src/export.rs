@@ -70,7 +70,7 @@ pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
     query.extend(arguments.types.as_ref().map(|types| ("_type", types)));
     query.extend(arguments.since.as_ref().map(|since| ("_since", since)));
     let server = arguments.server.trim_end_matches('/');
-    let mut tokens = Tokens::of(&client, server, &arguments.access).await?;
+    let tokens = Tokens::of(server, &arguments.access).await?;
     let kick_off = format!("{server}/Group/{}/$davinci-data-export", arguments.list);
 
     let request =
@@ -83,9 +83,9 @@ pub async fn export(arguments: &ExportArguments) -> anyhow::Result<Exported> {
     let polling = location.ok_or_else(|| anyhow!("the server's 202 has no Content-Location"))?.to_owned();
 
     let bar = progress::percent("exporting");
-    let manifest = poll(&client, &mut tokens, &polling, &bar).await?;
+    let manifest = poll(&client, &tokens, &polling, &bar).await?;
     bar.finish_and_clear();
-    let files = download(&client, &mut tokens, manifest, &arguments.out).await?;
+    let files = download(&client, &tokens, manifest, &arguments.out).await?;
     Ok(Exported { kick_off, polling, files })
 }
 
@@ -112,7 +112,7 @@ pub async fn client(access: &AccessArguments, redirects: Policy) -> anyhow::Resu
     Ok(builder.build()?)
 }
 
-async fn poll(client: &Client, tokens: &mut Tokens, polling: &str, bar: &ProgressBar) -> anyhow::Result<Manifest> {
+async fn poll(client: &Client, tokens: &Tokens, polling: &str, bar: &ProgressBar) -> anyhow::Result<Manifest> {
     let mut quick = (0..QUICK_POLLS).map(|_| Duration::from_millis(100));
     loop {
         let request = client.get(polling).header("Accept", "application/json");
@@ -141,12 +141,7 @@ fn pause(response: &Response) -> Duration {
     Duration::from_secs(seconds.unwrap_or(1)).min(LONGEST_PAUSE)
 }
 
-async fn download(
-    client: &Client,
-    tokens: &mut Tokens,
-    manifest: Manifest,
-    out: &Path,
-) -> anyhow::Result<Vec<Downloaded>> {
+async fn download(client: &Client, tokens: &Tokens, manifest: Manifest, out: &Path) -> anyhow::Result<Vec<Downloaded>> {
     fs::create_dir_all(out).await.with_context(|| format!("cannot make the folder {}", out.display()))?;
     let mut files: Vec<Downloaded> = Vec::new();
     let items = manifest.output.into_iter().chain(manifest.deleted).chain(manifest.error);

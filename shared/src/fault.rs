@@ -60,6 +60,12 @@ impl Fault {
         self
     }
 
+    /// The same fault for one more of those who waited for it.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.kind, self.to_string())
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> FaultKind {

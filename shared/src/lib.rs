@@ -23,5 +23,6 @@ pub mod settings;
 pub mod shutdown;
 pub mod source;
 pub mod telemetry;
+pub mod token_client;
 pub mod watched;
 pub mod wire;

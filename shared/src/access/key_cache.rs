@@ -107,7 +107,7 @@ impl KeyCache {
             Some(fault) => Err(fault),
             None => Ok(entry.fetching.get_or_insert_with(|| self.begin(url)).clone()),
         });
-        let fetching = fetching.map_err(|fault| again(&fault))?;
+        let fetching = fetching.map_err(|fault| fault.again())?;
         let fetched = fetching.clone().await;
         let now = self.clock.now();
         self.entry(url, |entry| {
@@ -122,7 +122,7 @@ impl KeyCache {
                 }
             }
         });
-        fetched.map(|published| published.keys).map_err(|fault| again(&fault))
+        fetched.map(|published| published.keys).map_err(|fault| fault.again())
     }
 
     /// A fetch goes on by itself: whoever waits for it may leave, and the next one must not find it half done.
@@ -142,11 +142,6 @@ impl KeyCache {
 /// What holds until a time that has not come yet.
 fn until<T>(now: Instant, held: Option<&(Instant, Arc<T>)>) -> Option<Arc<T>> {
     held.filter(|(until, _)| now < *until).map(|(_, held)| Arc::clone(held))
-}
-
-/// The same fault for one more caller.
-fn again(fault: &Fault) -> Fault {
-    Fault::new(fault.kind(), fault.to_string())
 }
 
 #[cfg(test)]
