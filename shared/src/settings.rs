@@ -11,9 +11,15 @@ use serde::Deserialize;
 use thiserror::Error;
 
 mod rules;
+mod source_server;
+
+pub use self::source_server::{SourceAccess, SourceServer};
 
 /// Where this server's own token endpoint is, below the FHIR base.
 pub const OWN_TOKEN_PATH: &str = "auth/token";
+
+/// What is asked for at the token endpoint of the payer's FHIR server, when nobody says.
+const SOURCE_SCOPE: &str = "system/*.read";
 
 /// The settings of both services; each uses the part that it needs.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,8 +37,29 @@ pub struct Settings {
     pub jobs_url: String,
     /// `ATR_QUEUE_URL`: the task queue, `amqp://…` or `amqps://…`.
     pub queue_url: String,
-    /// `ATR_SOURCE_URL`: the payer's data, `postgres://…`.
+    /// `ATR_SOURCE_URL`: the payer's data, `postgres://…`, or a FHIR server, `https://host/path`, with `user:password@` before
+    /// the host where it asks for them (percent-encoded).
     pub source_url: String,
+    /// `ATR_SOURCE_TOKEN_FILE`: the access token (one line) that is sent to the FHIR server of `ATR_SOURCE_URL`; read for each
+    /// request, so that it may be exchanged at any time.
+    pub source_token_file: PathBuf,
+    /// `ATR_SOURCE_CLIENT_ID`: the client as which this system is registered there, to get access tokens for itself (SMART
+    /// Backend Services).
+    pub source_client_id: String,
+    /// `ATR_SOURCE_CLIENT_KEY_FILE`: the private key of that client (PEM, RSA or P-384), whose public half is registered there
+    /// under its thumbprint (RFC 7638); read for each access token.
+    pub source_client_key_file: PathBuf,
+    /// `ATR_SOURCE_TOKEN_URL`: where that client gets access tokens; without it, where `.well-known/smart-configuration` below
+    /// `ATR_SOURCE_URL` says.
+    pub source_token_url: String,
+    /// `ATR_SOURCE_SCOPE`: the scopes that it asks for, separated by spaces. If not said all types, since references lead to any,
+    /// for reading only, in the form that servers of SMART 1 and 2 know; one that knows the new form alone wants `system/*.rs`.
+    pub source_scope: String,
+    /// `ATR_SOURCE_CERTIFICATE_FILE`: the certificate, with its chain (PEM), that this system shows as a client to the FHIR
+    /// server and to where it gets access tokens; read at the start.
+    pub source_certificate_file: PathBuf,
+    /// `ATR_SOURCE_KEY_FILE`: the private key of that certificate (PEM); read at the start.
+    pub source_key_file: PathBuf,
     /// `ATR_OUTPUTS_URL`: the object store, `s3://bucket/prefix?endpoint=…&region=…&path_style=true`.
     pub outputs_url: String,
     /// `ATR_NAMESPACE`: prefixes keys, queues and objects, so that several systems share one set of servers.
@@ -50,7 +77,8 @@ pub struct Settings {
     pub reload_seconds: u64,
     /// `ATR_FETCH_KEYS_SECONDS`: how long fetching the public keys of a client or an issuer may take.
     pub fetch_keys_seconds: u64,
-    /// `ATR_AUTHORITIES_FILE`: certificates (PEM) that are trusted beside those of the system when keys are fetched.
+    /// `ATR_AUTHORITIES_FILE`: certificates (PEM) that are trusted beside those of the system when keys are fetched, and when
+    /// the FHIR server of `ATR_SOURCE_URL` is called, or asked for access tokens; read at the start.
     pub authorities_file: PathBuf,
     /// `ATR_TLS_CERTIFICATE_FILE`: the certificate of the API with its chain (PEM); without one it speaks plain HTTP.
     pub tls_certificate_file: PathBuf,
@@ -178,6 +206,13 @@ impl Default for Settings {
             jobs_url: String::new(),
             queue_url: String::new(),
             source_url: String::new(),
+            source_token_file: PathBuf::new(),
+            source_client_id: String::new(),
+            source_client_key_file: PathBuf::new(),
+            source_token_url: String::new(),
+            source_scope: SOURCE_SCOPE.to_owned(),
+            source_certificate_file: PathBuf::new(),
+            source_key_file: PathBuf::new(),
             outputs_url: String::new(),
             namespace: "atr".to_owned(),
             links: None,

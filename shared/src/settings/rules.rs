@@ -58,6 +58,7 @@ impl Settings {
         self.audit_stream()?;
         self.tls_files()?;
         self.token_endpoint()?;
+        self.source_server()?;
         self.public_base().map(|_| ())
     }
 
@@ -93,13 +94,10 @@ impl Settings {
 
     /// The certificate of the API and its key; `None` when it speaks plain HTTP.
     pub fn tls_files(&self) -> Result<Option<[PathBuf; 2]>, WrongSetting> {
-        let (certificate, key) = (&self.tls_certificate_file, &self.tls_key_file);
-        match (certificate.as_os_str().is_empty(), key.as_os_str().is_empty()) {
-            (true, true) => Ok(None),
-            (false, false) => Ok(Some([certificate.clone(), key.clone()])),
-            (true, false) => Err(WrongSetting::of("tls_certificate_file", "it is not set, and ATR_TLS_KEY_FILE is")),
-            (false, true) => Err(WrongSetting::of("tls_key_file", "it is not set, and ATR_TLS_CERTIFICATE_FILE is")),
-        }
+        let files = [&self.tls_certificate_file, &self.tls_key_file];
+        let [certificate, key] = files.map(|file| !file.as_os_str().is_empty());
+        let speaks_tls = both_or_neither(("tls_certificate_file", certificate), ("tls_key_file", key))?;
+        Ok(speaks_tls.then(|| files.map(Clone::clone)))
     }
 
     /// Where the audit trail goes.
@@ -193,6 +191,18 @@ impl Settings {
         let public = self.public_base()?.to_string();
         let others = self.own_urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
         Ok(OwnBases::new(std::iter::once(public).chain(others)))
+    }
+}
+
+/// Whether two settings, of which each says nothing without the other, are set; each comes with its name.
+pub(super) fn both_or_neither(one: (&str, bool), other: (&str, bool)) -> Result<bool, WrongSetting> {
+    let missing = |name: &str, set: &str| {
+        Err(WrongSetting::of(name, format!("it is not set, and ATR_{} is", set.to_uppercase())))
+    };
+    match (one, other) {
+        ((_, true), (_, true)) => Ok(true),
+        ((_, false), (_, false)) => Ok(false),
+        ((set, true), (name, false)) | ((name, false), (set, true)) => missing(name, set),
     }
 }
 
