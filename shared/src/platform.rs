@@ -1,9 +1,12 @@
 //! Chooses the adapters behind the ports, by the scheme of their URLs. The only file that names adapters.
 
+mod fhir_server;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::fhir_server::open_credentials;
 use crate::access::Authorizer;
 use crate::access::clients::Clients;
 use crate::access::external::External;
@@ -141,14 +144,8 @@ async fn open_clients(settings: &Settings, metrics: &Metrics) -> Result<Watched<
 }
 
 async fn open_keys(settings: &Settings, clock: Arc<dyn Clock>) -> Result<KeyCache, WrongSetting> {
-    let file = &settings.authorities_file;
-    let mut authorities = None;
-    if !file.as_os_str().is_empty() {
-        let unreadable = |error| format!("{} cannot be read: {error}", file.display());
-        let read = tokio::fs::read(file).await;
-        authorities = Some(read.map_err(|error| WrongSetting::of("authorities_file", unreadable(error)))?);
-    }
-    let source = HttpKeys::new(Duration::from_secs(settings.fetch_keys_seconds), authorities.as_deref());
+    let authorities = fhir_server::authorities(settings).await?;
+    let source = HttpKeys::new(Duration::from_secs(settings.fetch_keys_seconds), authorities);
     let source = source.map_err(|fault| WrongSetting::of("authorities_file", fault))?;
     Ok(KeyCache::new(Arc::new(source), clock))
 }

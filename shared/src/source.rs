@@ -3,6 +3,7 @@
 //! Every read takes the job's transaction time and answers the state at that time, so that a task which is tried again
 //! sees what its first attempt saw (design §5).
 
+pub mod fhir_rest;
 pub mod files;
 pub mod folder;
 pub mod postgres;

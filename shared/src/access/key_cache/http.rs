@@ -11,6 +11,7 @@ use url::Url;
 use super::{KeySource, Published};
 use crate::access::key_set::KeySet;
 use crate::fault::{Fault, FaultKind};
+use crate::wire;
 
 /// The longest key set that is read.
 const LONGEST_SET_BYTES: usize = 256 << 10;
@@ -19,16 +20,15 @@ const LONGEST_SET_BYTES: usize = 256 << 10;
 pub struct HttpKeys(Client);
 
 impl HttpKeys {
-    /// `timeout` is for one fetch. `authorities` are PEM certificates that are trusted beside those of the system.
-    /// Fails with `Invalid` when they cannot be read.
-    pub fn new(timeout: Duration, authorities: Option<&[u8]>) -> Result<Self, Fault> {
+    /// `timeout` is for one fetch. `authorities` are certificates that are trusted beside those of the system. Fails with
+    /// `Invalid` when they cannot be.
+    pub fn new(timeout: Duration, authorities: Vec<Certificate>) -> Result<Self, Fault> {
         let wrong = |error| Fault::new(FaultKind::Invalid, "failed to prepare for fetching keys").because(error);
-        let authorities = authorities.map(Certificate::from_pem_bundle).transpose().map_err(wrong)?;
         let client = Client::builder()
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(timeout)
-            .tls_certs_merge(authorities.unwrap_or_default())
+            .tls_certs_merge(authorities)
             .build()
             .map_err(wrong)?;
         Ok(Self(client))
@@ -42,7 +42,7 @@ impl KeySource for HttpKeys {
         let unavailable = |error: reqwest::Error| Fault::new(FaultKind::Unavailable, doing()).because(error);
         let invalid = |why: &str| Fault::new(FaultKind::Invalid, doing()).because(why.to_owned());
         let request = self.0.get(url.clone()).header("Accept", "application/jwk-set+json, application/json");
-        let mut response = request.send().await.map_err(unavailable)?;
+        let response = request.send().await.map_err(unavailable)?;
         match response.status() {
             StatusCode::OK => {}
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
@@ -51,13 +51,8 @@ impl KeySource for HttpKeys {
             status => return Err(invalid(&format!("it answers {status}"))),
         }
         let life = life(response.headers());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LONGEST_SET_BYTES {
-                return Err(invalid(&format!("it is longer than {LONGEST_SET_BYTES} bytes")));
-            }
-        }
+        let body = wire::body(response, LONGEST_SET_BYTES).await.map_err(unavailable)?;
+        let body = body.ok_or_else(|| invalid(&format!("it is longer than {LONGEST_SET_BYTES} bytes")))?;
         let json = serde_json::from_slice(&body).map_err(|_| invalid("it is no JSON"))?;
         let keys = KeySet::read(&json).map_err(|why| invalid(&why.to_string()))?;
         Ok(Published { keys: Arc::new(keys), life })

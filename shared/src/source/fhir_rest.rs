@@ -1,0 +1,3 @@
+//! The payer's own FHIR server as a source.
+
+pub mod credentials;
