@@ -66,7 +66,7 @@ mod tests {
         ] {
             store.load(vec![Resource::read(text, "")], false, Moment::now());
         }
-        store.delete("Patient", "b", Moment::now());
+        store.delete(&[("Patient", "b")], Moment::now());
         store
     }
 

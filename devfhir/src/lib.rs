@@ -32,7 +32,7 @@ use std::time::Duration;
 
 pub use crate::faults::{Fault, Harm, Requests};
 pub use crate::log::Asked;
-pub use crate::stamp::without_stamp;
+pub use crate::stamp::{as_taken, without_stamp};
 
 use crate::clock::Moment;
 use crate::resource::Resource;
@@ -165,8 +165,12 @@ impl FhirServer {
 
     /// Deletes a resource, if it is there.
     pub fn delete(&self, resource_type: &str, id: &str) {
-        let mut store = lock(&self.site.store);
-        store.delete(resource_type, id, Moment::now());
+        self.delete_all(&[(resource_type, id)]);
+    }
+
+    /// Deletes those of these resources that are there, given by type and id, in one go and with one stamp.
+    pub fn delete_all(&self, resources: &[(&str, &str)]) {
+        lock(&self.site.store).delete(resources, Moment::now());
     }
 
     /// Changes what it is able to do, from the next request on.

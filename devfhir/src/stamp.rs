@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Where the stamp goes in one resource's text, and what is around it there.
@@ -55,6 +56,19 @@ impl Gap {
         stamped.push_str(&text[self.at..]);
         (stamped, self.at..self.at + stamp.len())
     }
+}
+
+/// The text of a resource as a server takes it: without a stamp that another server has put on it. One without stays as it is
+/// written.
+///
+/// # Panics
+/// If it is no JSON.
+#[must_use]
+pub fn as_taken(json: &str) -> String {
+    let mut value: Value = serde_json::from_str(json).expect("what is loaded is JSON");
+    let meta = value.get_mut("meta").and_then(Value::as_object_mut);
+    let taken = meta.map(|meta| [meta.remove("versionId"), meta.remove("lastUpdated")]);
+    if taken.is_some_and(|taken| taken.iter().any(Option::is_some)) { value.to_string() } else { json.to_owned() }
 }
 
 /// What a server of this crate stored, as it was loaded: the same bytes. A text without such a stamp comes back as it is.

@@ -90,11 +90,14 @@ impl Store {
         }
     }
 
-    /// Deletes a resource, if it is there.
-    pub fn delete(&mut self, kind: &str, id: &str, now: Moment) {
-        let Some(kind) = self.kinds.get_mut(kind) else { return };
-        self.written += 1;
-        kind.delete(id, self.written, self.clock.write(now));
+    /// Deletes those of these resources that are there, by type and id, with one stamp.
+    pub fn delete(&mut self, resources: &[(&str, &str)], now: Moment) {
+        let stamp = self.clock.write(now);
+        for (kind, id) in resources {
+            let Some(kind) = self.kinds.get_mut(*kind) else { continue };
+            self.written += 1;
+            kind.delete(id, self.written, stamp);
+        }
     }
 
     /// A time to tell with what is read from this store before it changes.
@@ -278,10 +281,10 @@ mod tests {
         load(&mut store, &[OLD]);
         load(&mut store, &[OLD]);
         load(&mut store, &[NEW]);
-        store.delete("Patient", "a", Moment::now());
-        store.delete("Patient", "a", Moment::now());
-        store.delete("Patient", "never", Moment::now());
-        store.delete("Basic", "never", Moment::now());
+        store.delete(&[("Patient", "a")], Moment::now());
+        store.delete(&[("Patient", "a")], Moment::now());
+        store.delete(&[("Patient", "never")], Moment::now());
+        store.delete(&[("Basic", "never")], Moment::now());
         load(&mut store, &[NEW]);
         assert_eq!(versions(&store, "a"), [Some("1"), Some("2"), None, Some("3")].map(|v| v.map(str::to_owned)));
         let stamps: Vec<_> = store.kind("Patient").expect("there is one").changes().iter().map(|v| v.stamp).collect();
@@ -305,7 +308,7 @@ mod tests {
             load(&mut store, &[&format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#)]);
         }
         load(&mut store, &[r#"{"resourceType":"Patient","id":"c","active":true}"#]);
-        store.delete("Patient", "b", Moment::now());
+        store.delete(&[("Patient", "b")], Moment::now());
         let kind = store.kind("Patient").expect("there are some");
         let ids =
             |records: Vec<&Record>| records.iter().map(|record| record.newest().id.to_string()).collect::<Vec<_>>();

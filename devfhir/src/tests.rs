@@ -52,7 +52,7 @@ fn next(bundle: &Value) -> Option<String> {
 }
 
 fn client() -> Client {
-    Client::builder().redirect(Policy::none()).build().expect("a client can be made")
+    Client::builder().no_gzip().redirect(Policy::none()).build().expect("a client can be made")
 }
 
 async fn sent(request: RequestBuilder) -> Got {
