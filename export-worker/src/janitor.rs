@@ -129,7 +129,7 @@ impl Cleaning {
     }
 }
 
-/// Removes what attempts left behind that were killed or came second.
+/// Removes what attempts left behind that were killed or came second, and what the tasks shared.
 async fn sweep(worker: &Worker, job: JobId) -> Result<(), Fault> {
     let outputs = &worker.platform.outputs;
     // First of all, so that a job that is cancelled in the middle of this is not taken for swept.
@@ -140,6 +140,7 @@ async fn sweep(worker: &Worker, job: JobId) -> Result<(), Fault> {
     outputs.abandon_uploads(job).await?;
     let litter: Vec<OutputKey> = outputs.list(job).await?.into_iter().filter(|key| !named.contains(key)).collect();
     outputs.remove(&litter).await?;
+    outputs.drop_kept(job).await?;
     worker.platform.jobs.swept(job, state).await
 }
 

@@ -5,6 +5,8 @@ pub mod s3;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use url::Url;
 
 use crate::export::{Encoding, JobId, OutputKey};
@@ -50,6 +52,19 @@ pub trait OutputStore: Send + Sync + 'static {
 
     /// Removes objects. One that is not there counts as removed.
     async fn remove(&self, keys: &[OutputKey]) -> Result<(), Fault>;
+
+    /// Begins an object that the tasks of a job share and no client is told of; otherwise as [`OutputStore::create`]. Its name
+    /// is of letters, digits, `-` and `.`; one that is there already is replaced.
+    async fn keep(&self, job: JobId, name: &str) -> Result<Box<dyn OutputWriter>, Fault>;
+
+    /// What is kept under a name, in pieces; `None` when there is nothing.
+    async fn kept(&self, job: JobId, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, Fault>>>, Fault>;
+
+    /// The names of all that the tasks of a job share.
+    async fn kept_names(&self, job: JobId) -> Result<Vec<String>, Fault>;
+
+    /// Removes all that the tasks of a job share.
+    async fn drop_kept(&self, job: JobId) -> Result<(), Fault>;
 
     /// Removes every object of a job and gives up every upload of it that was begun and not finished.
     async fn remove_job(&self, job: JobId) -> Result<(), Fault>;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 
 use super::{Calls, Measured};
 use crate::export::{Encoding, JobId, OutputKey};
@@ -24,6 +26,19 @@ impl OutputStore for Measured<Arc<dyn OutputStore>> {
     }
     async fn remove(&self, keys: &[OutputKey]) -> Result<(), Fault> {
         self.calls.of("remove", self.port.remove(keys)).await
+    }
+    async fn keep(&self, job: JobId, name: &str) -> Result<Box<dyn OutputWriter>, Fault> {
+        let writer = self.calls.of("keep", self.port.keep(job, name)).await?;
+        Ok(Box::new(MeasuredWriter { writer, calls: self.calls.clone() }))
+    }
+    async fn kept(&self, job: JobId, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, Fault>>>, Fault> {
+        self.calls.of("kept", self.port.kept(job, name)).await
+    }
+    async fn kept_names(&self, job: JobId) -> Result<Vec<String>, Fault> {
+        self.calls.of("kept_names", self.port.kept_names(job)).await
+    }
+    async fn drop_kept(&self, job: JobId) -> Result<(), Fault> {
+        self.calls.of("drop_kept", self.port.drop_kept(job)).await
     }
     async fn remove_job(&self, job: JobId) -> Result<(), Fault> {
         self.calls.of("remove_job", self.port.remove_job(job)).await

@@ -1,6 +1,7 @@
 //! Objects in S3, and in every store that speaks it.
 //!
-//! Objects lie at `{prefix}/{namespace}/{job}/{Type}/{task}.{attempt}.{n}.ndjson`. Read `address` for how a bucket is named,
+//! Objects lie at `{prefix}/{namespace}/{job}/{Type}/{task}.{attempt}.{n}.ndjson`, and what the tasks of a job share at
+//! `{prefix}/{namespace}/{job}/kept/{name}`. Read `address` for how a bucket is named,
 //! `bucket` for what is said to the store, `writer` for how an object gets there in parts, `links` for how it is signed for
 //! download, `faults` for what failures mean.
 //!
@@ -27,6 +28,8 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials as Keys, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use prometheus::HistogramVec;
 use tokio::time::timeout;
 use url::Url;
@@ -178,6 +181,11 @@ impl S3Outputs {
         Ok(self.bucket.unfinished(&self.folder(job)).await?.len())
     }
 
+    /// What the names of all objects that the tasks of a job share begin with.
+    fn shared(&self, job: JobId) -> String {
+        format!("{}kept/", self.folder(job))
+    }
+
     fn object(&self, key: &OutputKey) -> String {
         format!("{}{key}", self.root)
     }
@@ -251,6 +259,26 @@ impl OutputStore for S3Outputs {
 
     async fn remove(&self, keys: &[OutputKey]) -> Result<(), Fault> {
         let objects: Vec<String> = keys.iter().map(|key| self.object(key)).collect();
+        self.bucket.remove(&objects).await
+    }
+
+    async fn keep(&self, job: JobId, name: &str) -> Result<Box<dyn OutputWriter>, Fault> {
+        let object = format!("{}{name}", self.shared(job));
+        Ok(Box::new(Writer::new(Arc::clone(&self.bucket), object, Encoding::Identity, &self.settings)))
+    }
+
+    async fn kept(&self, job: JobId, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, Fault>>>, Fault> {
+        self.bucket.get(format!("{}{name}", self.shared(job))).await
+    }
+
+    async fn kept_names(&self, job: JobId) -> Result<Vec<String>, Fault> {
+        let folder = self.shared(job);
+        let objects = self.bucket.objects(&folder).await?;
+        Ok(objects.iter().filter_map(|object| object.strip_prefix(&folder)).map(str::to_owned).collect())
+    }
+
+    async fn drop_kept(&self, job: JobId) -> Result<(), Fault> {
+        let objects = self.bucket.objects(&self.shared(job)).await?;
         self.bucket.remove(&objects).await
     }
 

@@ -86,7 +86,7 @@ impl Deref for Here {
 impl Here {
     async fn at(store: Store) -> anyhow::Result<Self> {
         let s3 = Arc::new(store.outputs(&namespace(), &settings()).await?);
-        let web = reqwest::Client::builder().no_proxy().build()?;
+        let web = reqwest::Client::builder().no_proxy().no_gzip().build()?;
         let objects = Objects::new(s3.clone(), Ground::Http { s3: Arc::clone(&s3), web: web.clone() });
         Ok(Self { store, objects, s3, web })
     }

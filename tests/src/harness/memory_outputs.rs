@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use shared::clock::Clock;
 use shared::export::{Encoding, JobId, OutputKey};
 use shared::fault::{Fault, FaultKind};
@@ -28,6 +31,8 @@ struct Held {
     uploads: BTreeMap<u64, (OutputKey, Instant)>,
     /// How many uploads were ever begun.
     begun: u64,
+    /// What the tasks of a job share.
+    kept: BTreeMap<(JobId, String), Vec<u8>>,
 }
 
 struct Object {
@@ -107,6 +112,31 @@ impl OutputWriter for Writer {
     }
 }
 
+/// Something that the tasks of a job share, on its way.
+struct Keeping {
+    name: (JobId, String),
+    content: Vec<u8>,
+    store: MemoryOutputs,
+}
+
+#[async_trait]
+impl OutputWriter for Keeping {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.content.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<u64, Fault> {
+        let length = self.content.len() as u64;
+        self.store.held().kept.insert(self.name, self.content);
+        Ok(length)
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl OutputStore for MemoryOutputs {
     async fn create(&self, key: &OutputKey, _encoding: Encoding) -> Result<Box<dyn OutputWriter>, Fault> {
@@ -131,6 +161,25 @@ impl OutputStore for MemoryOutputs {
         let mut held = self.held();
         held.objects.retain(|key, _| key.job != job);
         held.uploads.retain(|_, (key, _)| key.job != job);
+        held.kept.retain(|(of, _), _| *of != job);
+        Ok(())
+    }
+
+    async fn keep(&self, job: JobId, name: &str) -> Result<Box<dyn OutputWriter>, Fault> {
+        Ok(Box::new(Keeping { name: (job, name.to_owned()), content: Vec::new(), store: self.clone() }))
+    }
+
+    async fn kept(&self, job: JobId, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, Fault>>>, Fault> {
+        let content = self.held().kept.get(&(job, name.to_owned())).cloned();
+        Ok(content.map(|content| stream::once(async { Ok(Bytes::from(content)) }).boxed()))
+    }
+
+    async fn kept_names(&self, job: JobId) -> Result<Vec<String>, Fault> {
+        Ok(self.held().kept.keys().filter(|(of, _)| *of == job).map(|(_, name)| name.clone()).collect())
+    }
+
+    async fn drop_kept(&self, job: JobId) -> Result<(), Fault> {
+        self.held().kept.retain(|(of, _), _| *of != job);
         Ok(())
     }
 

@@ -10,6 +10,8 @@ use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadErr
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use prometheus::HistogramVec;
 
 use super::faults::fault;
@@ -130,6 +132,27 @@ impl Bucket {
                 if fault.kind() == FaultKind::NotFound { Ok(()) } else { Err(fault) }
             }
         }
+    }
+
+    /// The content of an object, in pieces; none if it is not there.
+    pub(super) async fn get(&self, object: String) -> Result<Option<BoxStream<'static, Result<Bytes, Fault>>>, Fault> {
+        let content = match self.client.get_object().bucket(&self.name).key(&object).send().await {
+            Ok(found) => found.body,
+            Err(error) => {
+                let fault = self.fault(format!("failed to read {object}"), error);
+                return if fault.kind() == FaultKind::NotFound { Ok(None) } else { Err(fault) };
+            }
+        };
+        let pieces = stream::try_unfold((content, object), |(mut content, object)| async move {
+            match content.next().await {
+                None => Ok(None),
+                Some(Ok(piece)) => Ok(Some((piece, (content, object)))),
+                Some(Err(error)) => {
+                    Err(Fault::new(FaultKind::Unavailable, format!("failed to read {object}")).because(error))
+                }
+            }
+        });
+        Ok(Some(pieces.boxed()))
     }
 
     /// The length of an object; none if it is not there.

@@ -48,6 +48,9 @@ contract![
     removing_an_object_that_is_not_there_counts_as_removed,
     more_objects_than_a_page_holds_are_listed_and_removed,
     removing_a_job_removes_its_objects_and_its_uploads_and_no_others,
+    what_tasks_share_is_read_as_it_was_written_and_by_the_last_who_wrote_it,
+    what_tasks_share_is_no_file_of_the_job,
+    what_tasks_share_can_go_without_the_files_and_goes_with_the_job,
     abandoning_the_uploads_of_a_job_leaves_its_objects_and_other_jobs_alone,
     an_object_whose_upload_was_abandoned_cannot_be_finished,
     it_is_ready_when_objects_can_be_written,
@@ -294,6 +297,57 @@ async fn removing_a_job_removes_its_objects_and_its_uploads_and_no_others(here: 
     assert_eq!(here.outputs.list(other).await?, [key(other, 2)]);
     assert_eq!(here.unfinished_uploads(other).await?, 1);
     drop((one, two));
+    Ok(())
+}
+
+async fn share(here: &Objects, job: JobId, name: &str, content: &[u8]) -> anyhow::Result<()> {
+    let mut writer = here.outputs.keep(job, name).await?;
+    writer.write(content).await?;
+    assert_eq!(writer.finish().await?, content.len() as u64);
+    Ok(())
+}
+
+async fn shared(here: &Objects, job: JobId, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(pieces) = here.outputs.kept(job, name).await? else { return Ok(None) };
+    Ok(Some(pieces.try_collect::<Vec<_>>().await?.concat()))
+}
+
+async fn what_tasks_share_is_read_as_it_was_written_and_by_the_last_who_wrote_it(here: &Objects) -> anyhow::Result<()> {
+    let (job, other) = (here.job(), here.job());
+    let large = bytes(2 * PART + 7);
+    share(here, job, "list-g-1", b"first").await?;
+    share(here, job, "list-g-1", &large).await?;
+    share(here, other, "list-g-1", b"of another job").await?;
+    assert!(shared(here, job, "list-g-1").await?.as_deref() == Some(&large[..]));
+    assert_eq!(shared(here, job, "list-g-2").await?, None);
+    let given_up = here.outputs.keep(job, "list-g-3").await?;
+    given_up.abort().await?;
+    assert_eq!(shared(here, job, "list-g-3").await?, None);
+    Ok(())
+}
+
+async fn what_tasks_share_is_no_file_of_the_job(here: &Objects) -> anyhow::Result<()> {
+    let job = here.job();
+    here.write(&key(job, 1), b"{}\n").await?;
+    share(here, job, "claims-2.1.0", b"[]").await?;
+    share(here, job, "claims-2.1.1", b"[]").await?;
+    assert_eq!(here.outputs.list(job).await?, [key(job, 1)]);
+    assert_eq!(here.outputs.kept_names(job).await?, ["claims-2.1.0", "claims-2.1.1"]);
+    assert_eq!(here.outputs.kept_names(here.job()).await?, [""; 0]);
+    Ok(())
+}
+
+async fn what_tasks_share_can_go_without_the_files_and_goes_with_the_job(here: &Objects) -> anyhow::Result<()> {
+    let (job, other) = (here.job(), here.job());
+    for job in [job, other] {
+        here.write(&key(job, 1), b"{}\n").await?;
+        share(here, job, "a", b"1").await?;
+    }
+    here.outputs.drop_kept(job).await?;
+    assert_eq!((shared(here, job, "a").await?, here.outputs.list(job).await?), (None, vec![key(job, 1)]));
+    here.outputs.drop_kept(job).await?;
+    here.outputs.remove_job(other).await?;
+    assert_eq!((shared(here, other, "a").await?, here.outputs.list(other).await?), (None, vec![]));
     Ok(())
 }
 

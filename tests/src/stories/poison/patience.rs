@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use export_worker::Worker;
+use futures_util::stream::BoxStream;
 use shared::export::{Anchor, ClientId, Encoding, ExportRequest, JobId, JobState, Operation, OutputKey};
 use shared::fault::{Fault, FaultKind};
 use shared::fhir::OwnBases;
@@ -50,6 +52,22 @@ impl OutputStore for Closed {
 
     async fn remove(&self, keys: &[OutputKey]) -> Result<(), Fault> {
         self.inner.remove(keys).await
+    }
+
+    async fn keep(&self, job: JobId, name: &str) -> Result<Box<dyn OutputWriter>, Fault> {
+        self.inner.keep(job, name).await
+    }
+
+    async fn kept(&self, job: JobId, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, Fault>>>, Fault> {
+        self.inner.kept(job, name).await
+    }
+
+    async fn kept_names(&self, job: JobId) -> Result<Vec<String>, Fault> {
+        self.inner.kept_names(job).await
+    }
+
+    async fn drop_kept(&self, job: JobId) -> Result<(), Fault> {
+        self.inner.drop_kept(job).await
     }
 
     async fn remove_job(&self, job: JobId) -> Result<(), Fault> {
