@@ -46,7 +46,7 @@ async fn walk(frame: &Frame<'_>, list: &ResourceId, slice: &Slice, parts: &mut P
         let mut blocks = load(frame, list, &patients).await?;
         let contents = blocks.values().flat_map(|block| block.coverages.iter().chain(&block.persons));
         let keys: Vec<ResourceKey> = contents.map(|stored| stored.resource.key.clone()).collect();
-        let listed_since = frame.worker.platform.source.listed_among(list, frame.as_of, &keys).await?;
+        let listed_since = frame.source.listed_among(list, frame.as_of, &keys).await?;
         for listed in page {
             let block = blocks.remove(&listed.id).unwrap_or_default();
             write(frame, listed, &block, &listed_since, parts).await?;
@@ -126,7 +126,7 @@ pub async fn in_blocks(
     // A patient who is on no server has no block.
     let keys: Vec<ResourceKey> =
         owners.iter().map(|id| ResourceKey::new(ResourceType::PATIENT, (*id).clone())).collect();
-    let source = &frame.worker.platform.source;
+    let source = &frame.source;
     let there: Vec<ResourceId> =
         source.fetch(frame.as_of, &keys).await?.into_iter().map(|stored| stored.resource.key.id).collect();
     let blocks = load(frame, list, &there).await?;
@@ -144,7 +144,7 @@ async fn load(
     list: &ResourceId,
     patients: &[ResourceId],
 ) -> Result<BTreeMap<ResourceId, Block>, TaskError> {
-    let source = &frame.worker.platform.source;
+    let source = &frame.source;
     let mut named: BTreeMap<ResourceId, BTreeSet<ResourceKey>> = BTreeMap::new();
     for (patient, member) in source.members_of(list, frame.as_of, patients).await? {
         // A source that found it by its patient has read it.
@@ -174,7 +174,7 @@ async fn fetch(
     let keys: Vec<ResourceKey> = keys.into_iter().collect();
     let mut found = HashMap::with_capacity(keys.len());
     for keys in keys.chunks(frame.worker.limits.page_ids as usize) {
-        let page = frame.worker.platform.source.fetch(frame.as_of, keys).await?;
+        let page = frame.source.fetch(frame.as_of, keys).await?;
         // What cannot be read is in no block; the task that would write it to a file of its type tells of it.
         let sound = page.into_iter().filter_map(|stored| stored.as_line().ok());
         found.extend(sound.map(|stored| (stored.resource.key.clone(), stored)));

@@ -28,7 +28,7 @@ async fn walk(frame: &Frame<'_>, list: &ResourceId, parts: &mut Parts<'_>) -> Re
     let last_updated = head.last_updated;
     let sound = group::sound(list, head);
     let members = members(frame, list).await?;
-    let mut closure = Closure::new(frame, Elsewhere::Nothing);
+    let mut closure = Closure::begin(frame, Elsewhere::Nothing).await?;
     // All of them before anything is followed: a Coverage may lead to a patient whose own member comes later.
     want(frame, list, &members, &mut closure, parts).await?;
     closure.follow(Vec::new(), parts).await?;
@@ -59,7 +59,7 @@ async fn write(mut line: GroupLine, members: &[group::ReadMember<'_>], parts: &m
 /// The members of the list that are the chosen patients.
 async fn members(frame: &Frame<'_>, list: &ResourceId) -> Result<Vec<Bytes>, TaskError> {
     let patients: Vec<ResourceId> = frame.request.selection.patients.iter().flatten().cloned().collect();
-    let members = frame.worker.platform.source.members_of(list, frame.as_of, &patients).await?;
+    let members = frame.source.members_of(list, frame.as_of, &patients).await?;
     Ok(members.into_iter().map(|(_, member)| member).collect())
 }
 
@@ -96,8 +96,7 @@ async fn want(
         }
     }
     let keys: Vec<ResourceKey> = named.iter().map(|(_, key)| key.clone()).collect();
-    let listed: HashMap<ResourceKey, Instant> =
-        frame.worker.platform.source.listed_among(list, frame.as_of, &keys).await?;
+    let listed: HashMap<ResourceKey, Instant> = frame.source.listed_among(list, frame.as_of, &keys).await?;
     for (path, key) in named {
         let joined = selection.since.is_some() && listed.get(&key).is_some_and(|since| selection.is_new(*since));
         closure.want_settled(path, key, joined);

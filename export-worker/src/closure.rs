@@ -8,6 +8,7 @@
 //! changed after `_since`: then the client may never have been told of it. Those are claimed a second time, under another
 //! name, by what has joined; the first claim writes what changed, the second what did not, so that each is written once.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::blocks::in_blocks;
 use crate::deleted;
 use crate::frame::{Frame, TaskError};
 use crate::listed::{Fate, account_for};
+use crate::notes::{self, Note, Notes};
 use crate::parts::Parts;
 use crate::problems::{missing, nested_list, unreadable, unresolvable};
 use crate::select::verdict;
@@ -49,7 +51,7 @@ pub struct Referrer {
 /// A resource beyond the list that somebody has to write.
 struct Wanted {
     key: ResourceKey,
-    path: &'static str,
+    path: Cow<'static, str>,
     claim: Claim,
 }
 
@@ -68,6 +70,8 @@ pub struct Closure<'a> {
     elsewhere: Elsewhere<'a>,
     /// What this attempt has asked for already; spares the source and the store the question.
     seen: HashSet<Digest>,
+    /// Where it is noted what this attempt is about to claim, if the next one may not meet it again.
+    notes: Option<Notes>,
     wanted: Vec<(Digest, Wanted)>,
     problems: Vec<(Digest, Problem)>,
 }
@@ -80,8 +84,16 @@ struct Problem {
 }
 
 impl<'a> Closure<'a> {
-    pub fn new(frame: &'a Frame<'a>, elsewhere: Elsewhere<'a>) -> Self {
-        Self { frame, elsewhere, seen: HashSet::new(), wanted: Vec::new(), problems: Vec::new() }
+    /// Begins the walk: what earlier attempts at the task have noted is wanted already.
+    pub async fn begin(frame: &'a Frame<'a>, elsewhere: Elsewhere<'a>) -> Result<Self, TaskError> {
+        let notes = if frame.source.is_repeatable().await? { None } else { Some(Notes::default()) };
+        let earlier = if notes.is_some() { notes::read(frame).await? } else { Vec::new() };
+        let (seen, wanted, problems) = (HashSet::new(), Vec::new(), Vec::new());
+        let mut closure = Self { frame, elsewhere, seen, notes, wanted, problems };
+        for Note { path, key, joined } in earlier {
+            closure.want_key(path, key, joined);
+        }
+        Ok(closure)
     }
 
     /// Whether resources of this type have references that the walk follows.
@@ -127,10 +139,11 @@ impl<'a> Closure<'a> {
     }
 
     /// As [`Closure::want`], for a resource of this server.
-    pub fn want_key(&mut self, path: &'static str, key: ResourceKey, joined: bool) {
+    pub fn want_key(&mut self, path: impl Into<Cow<'static, str>>, key: ResourceKey, joined: bool) {
+        let path = path.into();
         if key.resource_type == ResourceType::GROUP {
             if !matches!(&self.frame.request.anchor, Anchor::Group(list) if *list == key.id) {
-                self.problem(&format!("nested {path} {key}"), nested_list(self.frame, path, &key));
+                self.problem(&format!("nested {path} {key}"), nested_list(self.frame, &path, &key));
             }
             return;
         }
@@ -139,7 +152,7 @@ impl<'a> Closure<'a> {
         if joined {
             let second = Digest::of(&format!("joined {name}"));
             if self.seen.insert(second) {
-                self.wanted.push((second, Wanted { key: key.clone(), path, claim: Claim::Second }));
+                self.wanted.push((second, Wanted { key: key.clone(), path: path.clone(), claim: Claim::Second }));
             }
         }
         let first = Digest::of(&name);
@@ -192,6 +205,7 @@ impl<'a> Closure<'a> {
             return Ok(Vec::new());
         }
         self.leave_to_others(&mut wanted).await?;
+        self.note(&wanted).await?;
         let mine = self.claim(wanted).await?;
 
         let mut further = Vec::new();
@@ -200,7 +214,7 @@ impl<'a> Closure<'a> {
             let mut keys: Vec<ResourceKey> = page.iter().map(|wanted| wanted.key.clone()).collect();
             keys.sort_unstable();
             keys.dedup();
-            let found = frame.worker.platform.source.fetch(frame.as_of, &keys).await?;
+            let found = frame.source.fetch(frame.as_of, &keys).await?;
             let in_blocks = self.written_in_blocks(&found).await?;
             let found: HashMap<ResourceKey, Result<Stored, Unsound>> =
                 found.into_iter().map(|stored| (stored.resource.key.clone(), stored.as_line())).collect();
@@ -226,6 +240,18 @@ impl<'a> Closure<'a> {
         Ok(further)
     }
 
+    /// Notes what is about to be claimed: an attempt that is interrupted behind its claims leaves them to the next one, which
+    /// may be told of other references than this one was.
+    async fn note(&mut self, wanted: &[(Digest, Wanted)]) -> Result<(), TaskError> {
+        let Some(notes) = &mut self.notes else { return Ok(()) };
+        let note = |(_, Wanted { key, path, claim }): &(Digest, Wanted)| {
+            let joined = !matches!(claim, Claim::First { with_second: false });
+            Note { path: path.clone().into_owned(), key: key.clone(), joined }
+        };
+        let claims: Vec<Note> = wanted.iter().map(note).collect();
+        Ok(notes.write(self.frame, &claims).await?)
+    }
+
     /// What of these is written with its patient, in an export that is organized so.
     async fn written_in_blocks(&self, found: &[Stored]) -> Result<HashSet<ResourceKey>, TaskError> {
         match self.elsewhere {
@@ -243,7 +269,7 @@ impl<'a> Closure<'a> {
             Elsewhere::Nothing | Elsewhere::Types(_) => {}
             Elsewhere::List(list) => {
                 let keys: Vec<ResourceKey> = wanted.iter().map(|(_, wanted)| wanted.key.clone()).collect();
-                let listed = self.frame.worker.platform.source.listed_among(list, self.frame.as_of, &keys).await?;
+                let listed = self.frame.source.listed_among(list, self.frame.as_of, &keys).await?;
                 wanted.retain(|(_, wanted)| !listed.contains_key(&wanted.key));
             }
         }

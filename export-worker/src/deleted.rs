@@ -44,8 +44,7 @@ async fn walk(frame: &Frame<'_>, parts: &mut Parts<'_>) -> Result<(), TaskError>
     let mut last: Option<Deleted> = None;
     loop {
         frame.check().await?;
-        let page =
-            worker.platform.source.deleted(&types, since, frame.as_of, last.as_ref(), worker.limits.page_ids).await?;
+        let page = frame.source.deleted(&types, since, frame.as_of, last.as_ref(), worker.limits.page_ids).await?;
         tell(&told(frame, since, &page).await?, parts).await?;
         match page.into_iter().next_back() {
             Some(deleted) => last = Some(deleted),
@@ -65,7 +64,7 @@ pub async fn missing(frame: &Frame<'_>, missing: &[ResourceKey], parts: &mut Par
     if missing.is_empty() || !matches!(frame.request.anchor, Anchor::Group(_)) {
         return Ok(());
     }
-    let gone = frame.worker.platform.source.deleted_among(since, frame.as_of, &missing).await?;
+    let gone = frame.source.deleted_among(since, frame.as_of, &missing).await?;
     let told: HashSet<&ResourceKey> = told(frame, since, &gone).await?.into_iter().collect();
     let elsewhere = |key: &ResourceKey| key.resource_type.is_attribution() && told.contains(key);
     let mine: Vec<&ResourceKey> =
@@ -102,7 +101,7 @@ async fn told<'a>(frame: &Frame<'_>, since: Instant, page: &'a [Deleted]) -> Res
     } else {
         // Whom the list named when it was somebody else's is not for this client to know.
         let since = frame.request.grounds.held_since.map_or(since, |held_since| since.max(held_since));
-        frame.worker.platform.source.listed_between(list, since, frame.as_of, &keys).await?
+        frame.source.listed_between(list, since, frame.as_of, &keys).await?
     };
     let known = |keys: &[ResourceKey]| keys.is_empty() || keys.iter().any(|key| listed.contains(key));
     let told = selected.into_iter().zip(&whose).filter(|(_, keys)| known(keys));

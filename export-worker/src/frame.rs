@@ -1,6 +1,6 @@
 //! What an attempt at a task knows about itself, and how it learns that it is to stop.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared::export::{Attempt, ExportRequest, Lane, TaskRef};
@@ -8,6 +8,7 @@ use shared::fault::Fault;
 use shared::fhir::Instant;
 use shared::jobs::Work;
 use shared::shutdown::Shutdown;
+use shared::source::ResourceSource;
 
 use crate::Worker;
 
@@ -43,6 +44,8 @@ pub struct Frame<'a> {
     pub request: &'a ExportRequest,
     /// The job's transaction time.
     pub as_of: Instant,
+    /// The source, as the tasks of the job ask it.
+    pub source: Arc<dyn ResourceSource>,
     ended: &'a Shutdown,
     hurry: &'a Shutdown,
     /// When the job store was last asked whether the task is still wanted.
@@ -62,7 +65,8 @@ impl<'a> Frame<'a> {
     ) -> Self {
         let asked = Mutex::new(tokio::time::Instant::now());
         let lane = work.kind.lane();
-        Self { worker, task, attempt: work.attempt, lane, request: &work.request, as_of, ended, hurry, asked }
+        let source = Arc::clone(&worker.platform.source).of_job(task.job);
+        Self { worker, task, attempt: work.attempt, lane, request: &work.request, as_of, source, ended, hurry, asked }
     }
 
     /// Asked between pages: whether to go on. It asks the job store, so that a cancelled job costs a page more at most, or a

@@ -120,7 +120,7 @@ pub async fn members(frame: &Frame<'_>, id: &ResourceId, head: &ListHead, from: 
     }
     frame.check().await?;
     let limit = frame.worker.limits.page_ids.saturating_mul(MEMBERS_A_RESOURCE);
-    let page = frame.worker.platform.source.members(id, frame.as_of, from, limit).await?;
+    let page = frame.source.members(id, frame.as_of, from, limit).await?;
     if page.is_empty() {
         return Err(TaskError::GiveUp(format!(
             "the attribution list Group/{id} has {} members, but only {from} can be read",

@@ -19,6 +19,7 @@ mod group;
 mod janitor;
 mod list;
 mod listed;
+mod notes;
 mod notices;
 mod parts;
 mod plan;

@@ -36,7 +36,7 @@ async fn walk(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Resu
             (None, None)
         }
     };
-    let mut closure = Closure::new(frame, Elsewhere::List(id));
+    let mut closure = Closure::begin(frame, Elsewhere::List(id)).await?;
     let (mut from, mut page) = (0, group::members(frame, id, &head, 0).await?);
     while !page.is_empty() {
         let rest = from + page.len() as u64;
@@ -86,7 +86,7 @@ async fn begin(
 
 /// The head of the list; the job fails when the list is gone.
 pub async fn head(frame: &Frame<'_>, id: &ResourceId) -> Result<ListHead, TaskError> {
-    let head = frame.worker.platform.source.list(id, frame.as_of).await?;
+    let head = frame.source.list(id, frame.as_of).await?;
     head.ok_or_else(|| TaskError::GiveUp(format!("the attribution list Group/{id} is no longer there")))
 }
 
@@ -149,7 +149,7 @@ async fn want_unlisted(
         return Ok(());
     }
     let keys: Vec<ResourceKey> = absolute.iter().map(|(_, key)| key.clone()).collect();
-    let listed = frame.worker.platform.source.listed_among(list, frame.as_of, &keys).await?;
+    let listed = frame.source.listed_among(list, frame.as_of, &keys).await?;
     for (path, key) in absolute.into_iter().filter(|(_, key)| !listed.contains_key(key)) {
         closure.want_key(path, key, joined);
     }

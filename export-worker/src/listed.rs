@@ -22,7 +22,7 @@ pub async fn listed(frame: &Frame<'_>, list: &ResourceId, slice: &Slice) -> Resu
 }
 
 async fn walk(frame: &Frame<'_>, list: &ResourceId, slice: &Slice, parts: &mut Parts<'_>) -> Result<(), TaskError> {
-    let mut closure = Closure::new(frame, Elsewhere::List(list));
+    let mut closure = Closure::begin(frame, Elsewhere::List(list)).await?;
     let mut page = read(frame, list, slice.clone()).await?;
     while let Some(last) = page.last() {
         frame.check().await?;
@@ -34,7 +34,7 @@ async fn walk(frame: &Frame<'_>, list: &ResourceId, slice: &Slice, parts: &mut P
         )?;
         page = next;
     }
-    Ok(())
+    closure.follow(Vec::new(), parts).await
 }
 
 /// The first page of a slice, empty at its end.
@@ -42,8 +42,7 @@ pub async fn read(frame: &Frame<'_>, list: &ResourceId, slice: Slice) -> Result<
     if slice.after.as_ref() == Some(&slice.through) {
         return Ok(Vec::new());
     }
-    let worker = frame.worker;
-    Ok(worker.platform.source.listed(list, &slice, frame.as_of, worker.limits.page_ids).await?)
+    Ok(frame.source.listed(list, &slice, frame.as_of, frame.worker.limits.page_ids).await?)
 }
 
 /// What of a page is written with its patient, in an export that is organized so.

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use shared::export::{Anchor, ExportRequest, Grounds, Slice, TaskKind, TaskRef};
 use shared::fhir::{Instant, ResourceId, ResourceType};
 use shared::jobs::Plan;
-use shared::source::ListHead;
+use shared::source::{Changed, ListHead, ResourceSource};
 use shared::telemetry::trace;
 use tracing::info;
 
@@ -18,17 +19,21 @@ use crate::scan::IN_COMPARTMENTS;
 /// Plans a job and publishes the first tasks of it. An attempt that is interrupted leaves nothing behind: the plan is
 /// stored whole, with its transaction time, and the first one that is stored wins.
 pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Result<(), TaskError> {
-    let transaction_time = worker.platform.source.transaction_time().await?;
+    let source = &*Arc::clone(&worker.platform.source).of_job(task.job);
+    let transaction_time = source.transaction_time().await?;
     let mut tasks = match (&request.anchor, &request.selection.patients) {
         (Anchor::Group(list), chosen) => {
-            let head = check_list(worker, list, &request.grounds, transaction_time).await?;
+            if !source.hold(list, transaction_time, request.selection.since).await? {
+                return Err(no_longer_there(list));
+            }
+            let head = check_list(source, list, &request.grounds, transaction_time).await?;
             match chosen {
-                None => of_list(worker, list, &head, transaction_time).await?,
+                None => of_list(worker, source, list, &head, transaction_time).await?,
                 Some(patients) => vec![TaskKind::Chosen { patients: patients.len() as u64 }],
             }
         }
-        (Anchor::Patient, Some(patients)) => of_patients(worker, patients, transaction_time).await?,
-        (Anchor::Patient | Anchor::System, _) => of_all(worker, request, transaction_time).await?,
+        (Anchor::Patient, Some(patients)) => of_patients(worker, source, patients, transaction_time).await?,
+        (Anchor::Patient | Anchor::System, _) => of_all(worker, source, request, transaction_time).await?,
     };
     if request.selection.since.is_some() {
         tasks.push(TaskKind::Deleted);
@@ -47,13 +52,13 @@ pub async fn plan(worker: &Worker, task: TaskRef, request: &ExportRequest) -> Re
 
 /// Checks that the list is there still, and the client's: between the kick-off and now it may have changed hands.
 async fn check_list(
-    worker: &Worker,
+    source: &dyn ResourceSource,
     list: &ResourceId,
     grounds: &Grounds,
     as_of: Instant,
 ) -> Result<ListHead, TaskError> {
-    let Some(head) = worker.platform.source.list(list, as_of).await? else {
-        return Err(TaskError::GiveUp(format!("the attribution list Group/{list} is no longer there")));
+    let Some(head) = source.list(list, as_of).await? else {
+        return Err(no_longer_there(list));
     };
     let identifiers = head.identifiers();
     let is_the_clients =
@@ -64,6 +69,10 @@ async fn check_list(
     let reason =
         format!("the identifiers of the attribution list Group/{list} have changed since the kick-off; start again");
     Err(TaskError::GiveUp(reason))
+}
+
+fn no_longer_there(list: &ResourceId) -> TaskError {
+    TaskError::GiveUp(format!("the attribution list Group/{list} is no longer there"))
 }
 
 /// How long the slices of a list are: at most `longest`, and short enough that a small list, too, is work for several
@@ -77,24 +86,32 @@ fn slice_ids(members: u64, longest: u64) -> u64 {
 /// The Group, then what it names.
 async fn of_list(
     worker: &Worker,
+    source: &dyn ResourceSource,
     list: &ResourceId,
     head: &ListHead,
     as_of: Instant,
 ) -> Result<Vec<TaskKind>, TaskError> {
     let size = slice_ids(head.members, worker.limits.slice_ids);
-    let slices = worker.platform.source.cut(list, as_of, size).await?;
+    let slices = source.cut(list, as_of, size).await?;
     // The line of the Group begins at once, because it cannot be cut.
     let itself = TaskKind::List { members: head.members };
     Ok(std::iter::once(itself).chain(in_turn(slices).into_iter().map(TaskKind::Listed)).collect())
 }
 
 /// All that there is of the types that are written.
-async fn of_all(worker: &Worker, request: &ExportRequest, as_of: Instant) -> Result<Vec<TaskKind>, TaskError> {
+async fn of_all(
+    worker: &Worker,
+    source: &dyn ResourceSource,
+    request: &ExportRequest,
+    as_of: Instant,
+) -> Result<Vec<TaskKind>, TaskError> {
     let types: Vec<ResourceType> = ResourceType::ATTRIBUTION
         .into_iter()
         .filter(|resource_type| request.selection.writes(*resource_type))
         .collect();
-    let slices = worker.platform.source.cut_all(&types, as_of, worker.limits.slice_ids).await?;
+    // Every type has slices of its own, so nothing hangs on what is left out.
+    let changed = Changed { after: request.selection.since, until: request.selection.until };
+    let slices = source.cut_all(&types, as_of, changed, worker.limits.slice_ids).await?;
     Ok(slices.into_iter().map(TaskKind::Scan).collect())
 }
 
@@ -102,6 +119,7 @@ async fn of_all(worker: &Worker, request: &ExportRequest, as_of: Instant) -> Res
 /// found by reading all of them, whatever types are written, because something may hang on them.
 async fn of_patients(
     worker: &Worker,
+    source: &dyn ResourceSource,
     patients: &BTreeSet<ResourceId>,
     as_of: Instant,
 ) -> Result<Vec<TaskKind>, TaskError> {
@@ -110,7 +128,7 @@ async fn of_patients(
         Slice { resource_type: ResourceType::PATIENT, after: None, through: last.clone(), ids: patients.len() as u64 };
     let others: Vec<ResourceType> =
         IN_COMPARTMENTS.iter().copied().filter(|resource_type| *resource_type != ResourceType::PATIENT).collect();
-    let slices = worker.platform.source.cut_all(&others, as_of, worker.limits.slice_ids).await?;
+    let slices = source.cut_all(&others, as_of, Changed::default(), worker.limits.slice_ids).await?;
     Ok(std::iter::once(themselves).chain(slices).map(TaskKind::Scan).collect())
 }
 

@@ -26,13 +26,13 @@ pub async fn scan(frame: &Frame<'_>, slice: &Slice) -> Result<Written, TaskError
 }
 
 async fn walk(frame: &Frame<'_>, slice: &Slice, parts: &mut Parts<'_>) -> Result<(), TaskError> {
-    let mut closure = Closure::new(frame, Elsewhere::Types(IN_COMPARTMENTS));
+    let mut closure = Closure::begin(frame, Elsewhere::Types(IN_COMPARTMENTS)).await?;
     if let (ResourceType::PATIENT, Some(patients)) = (slice.resource_type, &frame.request.selection.patients) {
         let keys: Vec<ResourceKey> =
             patients.iter().map(|id| ResourceKey::new(ResourceType::PATIENT, id.clone())).collect();
         for keys in keys.chunks(frame.worker.limits.page_ids as usize) {
             frame.check().await?;
-            let page = frame.worker.platform.source.fetch(frame.as_of, keys).await?;
+            let page = frame.source.fetch(frame.as_of, keys).await?;
             write(frame, page, &mut closure, parts).await?;
         }
         return Ok(());
@@ -45,15 +45,14 @@ async fn walk(frame: &Frame<'_>, slice: &Slice, parts: &mut Parts<'_>) -> Result
         let (next, ()) = tokio::try_join!(read(frame, rest), write(frame, page, &mut closure, parts))?;
         page = next;
     }
-    Ok(())
+    closure.follow(Vec::new(), parts).await
 }
 
 async fn read(frame: &Frame<'_>, slice: Slice) -> Result<Vec<Stored>, TaskError> {
     if slice.after.as_ref() == Some(&slice.through) {
         return Ok(Vec::new());
     }
-    let worker = frame.worker;
-    Ok(worker.platform.source.scan(&slice, frame.as_of, worker.limits.page_ids).await?)
+    Ok(frame.source.scan(&slice, frame.as_of, frame.worker.limits.page_ids).await?)
 }
 
 async fn write(
@@ -100,7 +99,7 @@ async fn write(
 }
 
 async fn write_group(frame: &Frame<'_>, id: &ResourceId, parts: &mut Parts<'_>) -> Result<(), TaskError> {
-    let Some(head) = frame.worker.platform.source.list(id, frame.as_of).await? else { return Ok(()) };
+    let Some(head) = frame.source.list(id, frame.as_of).await? else { return Ok(()) };
     let (head, group) = match group::sound(id, head) {
         Ok(sound) => sound,
         Err(why) => return parts.unsound(&ResourceKey::new(ResourceType::GROUP, id.clone()), &why).await,

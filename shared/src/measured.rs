@@ -52,6 +52,11 @@ impl<P> Measured<P> {
     pub fn new(port: P, name: Port, metrics: &Metrics) -> Self {
         Self { port, calls: Calls { port: name, metrics: Arc::new(metrics.clone()) } }
     }
+
+    /// The calls of another one count with those of this one.
+    fn with(&self, port: P) -> Self {
+        Self { port, calls: self.calls.clone() }
+    }
 }
 
 /// Where the calls of a port are counted.

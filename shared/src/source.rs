@@ -3,17 +3,20 @@
 //! Every read takes the job's transaction time and answers the state at that time, so that a task which is tried again
 //! sees what its first attempt saw (design §5).
 
+mod candidates;
 pub mod fhir_rest;
 pub mod files;
 pub mod folder;
+mod meta;
 pub mod postgres;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::export::Slice;
+use crate::export::{JobId, Slice};
 use crate::fault::Fault;
 use crate::fhir::search::Query;
 use crate::fhir::{Attribution, Identifier, Instant, Resource, ResourceId, ResourceKey, ResourceType, Unsound};
@@ -92,6 +95,16 @@ pub struct Version {
     pub resource: Resource,
 }
 
+/// The time in which resources have changed that somebody has a use for: after the one and up to the other, if there are
+/// such bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Later than this.
+    pub after: Option<Instant>,
+    /// Not later than this.
+    pub until: Option<Instant>,
+}
+
 /// Where attribution lists and resources come from.
 ///
 /// Reads fail with `Unavailable` or `Busy` when the source cannot be asked now, with `Corrupt` when what it holds cannot
@@ -102,6 +115,19 @@ pub struct Version {
 /// version.
 #[async_trait]
 pub trait ResourceSource: Send + Sync + 'static {
+    /// The same source, asked for the tasks of a job: what it has to remember for them, it keeps with the job's files, where
+    /// every worker finds it, and where it goes with them.
+    fn of_job(self: Arc<Self>, job: JobId) -> Arc<dyn ResourceSource>;
+
+    /// Whether what was read as of a time is read so again. Where it is not, an attempt that is interrupted may have claimed
+    /// what the next one does not meet.
+    async fn is_repeatable(&self) -> Result<bool, Fault>;
+
+    /// Makes ready to answer for a list as of a time, for all tasks of a job ([`ResourceSource::of_job`]) in the same way, and
+    /// for what it named from `since` on. To be called before the list is read; `false` when it is known already that there
+    /// is no such list.
+    async fn hold(&self, list: &ResourceId, as_of: Instant, since: Option<Instant>) -> Result<bool, Fault>;
+
     /// A safe point in time, in whole milliseconds: whatever changes from now on, in transactions that have begun already
     /// too, is later than it.
     async fn transaction_time(&self) -> Result<Instant, Fault>;
@@ -151,8 +177,15 @@ pub trait ResourceSource: Send + Sync + 'static {
     ) -> Result<Vec<(ResourceId, Bytes)>, Fault>;
 
     /// Cuts all that there is of some types into slices of at most `size` ids (1 or more) of one type. Each id is in exactly
-    /// one slice. The types come in the order in which they are given, the slices of one type in the order of ids.
-    async fn cut_all(&self, types: &[ResourceType], as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault>;
+    /// one slice. The types come in the order in which they are given, the slices of one type in the order of ids. What did not
+    /// change in the time `changed` may be left out, by [`ResourceSource::scan`] too.
+    async fn cut_all(
+        &self,
+        types: &[ResourceType],
+        as_of: Instant,
+        changed: Changed,
+        size: u64,
+    ) -> Result<Vec<Slice>, Fault>;
 
     /// The first resources of a slice of [`ResourceSource::cut_all`] in the byte order of their ids: at most `limit` (1 or
     /// more), fewer when they are large, none only when the slice has ended. To go on, ask for the same slice with `after`

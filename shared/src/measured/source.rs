@@ -7,14 +7,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Measured;
-use crate::export::Slice;
+use crate::export::{JobId, Slice};
 use crate::fault::Fault;
 use crate::fhir::search::Query;
 use crate::fhir::{Instant, ResourceId, ResourceKey, ResourceType};
-use crate::source::{Deleted, ListHead, Listed, ResourceSource, Stored, Version};
+use crate::source::{Changed, Deleted, ListHead, Listed, ResourceSource, Stored, Version};
 
 #[async_trait]
 impl ResourceSource for Measured<Arc<dyn ResourceSource>> {
+    fn of_job(self: Arc<Self>, job: JobId) -> Arc<dyn ResourceSource> {
+        Arc::new(self.with(Arc::clone(&self.port).of_job(job)))
+    }
+    async fn is_repeatable(&self) -> Result<bool, Fault> {
+        self.calls.of("is_repeatable", self.port.is_repeatable()).await
+    }
+    async fn hold(&self, list: &ResourceId, as_of: Instant, since: Option<Instant>) -> Result<bool, Fault> {
+        self.calls.of("hold", self.port.hold(list, as_of, since)).await
+    }
     async fn transaction_time(&self) -> Result<Instant, Fault> {
         self.calls.of("transaction_time", self.port.transaction_time()).await
     }
@@ -55,8 +64,14 @@ impl ResourceSource for Measured<Arc<dyn ResourceSource>> {
     ) -> Result<Vec<(ResourceId, Bytes)>, Fault> {
         self.calls.of("members_of", self.port.members_of(list, as_of, patients)).await
     }
-    async fn cut_all(&self, types: &[ResourceType], as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
-        self.calls.of("cut_all", self.port.cut_all(types, as_of, size)).await
+    async fn cut_all(
+        &self,
+        types: &[ResourceType],
+        as_of: Instant,
+        changed: Changed,
+        size: u64,
+    ) -> Result<Vec<Slice>, Fault> {
+        self.calls.of("cut_all", self.port.cut_all(types, as_of, changed, size)).await
     }
     async fn scan(&self, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Stored>, Fault> {
         self.calls.of("scan", self.port.scan(slice, as_of, limit)).await

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::files::{self, BadLine, Found};
-use super::{Deleted, ListHead, Listed, ResourceSource, Stored, Version};
+use super::meta::Meta;
+use super::{Changed, Deleted, ListHead, Listed, ResourceSource, Stored, Version};
 use crate::clock::Clock;
-use crate::export::Slice;
+use crate::export::{JobId, Slice};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::search::{Query, value_at};
 use crate::fhir::{
@@ -94,7 +94,7 @@ impl FolderSource {
     }
 
     fn put(&mut self, mut resource: Resource, own: &OwnBases, opened: Instant) -> Result<(), Fault> {
-        let last_updated = last_updated(&resource.body).filter(|at| *at <= opened).unwrap_or(opened);
+        let last_updated = Meta::of(&resource.body).last_updated.filter(|at| *at <= opened).unwrap_or(opened);
         if resource.key.resource_type == ResourceType::GROUP {
             let list = List::read(&resource, own, last_updated)?;
             resource.body = [list.head.before.as_ref(), list.head.after.as_ref()].concat().into();
@@ -162,6 +162,18 @@ impl std::fmt::Debug for FolderSource {
 
 #[async_trait]
 impl ResourceSource for FolderSource {
+    fn of_job(self: Arc<Self>, _: JobId) -> Arc<dyn ResourceSource> {
+        self
+    }
+
+    async fn is_repeatable(&self) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
+    async fn hold(&self, _: &ResourceId, _: Instant, _: Option<Instant>) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     async fn transaction_time(&self) -> Result<Instant, Fault> {
         Ok(self.clock.now().floor_to_millis())
     }
@@ -234,7 +246,7 @@ impl ResourceSource for FolderSource {
         Ok(found.into_iter().map(member).collect())
     }
 
-    async fn cut_all(&self, types: &[ResourceType], _: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
+    async fn cut_all(&self, types: &[ResourceType], _: Instant, _: Changed, size: u64) -> Result<Vec<Slice>, Fault> {
         let of_type = |resource_type| Some(slices(resource_type, self.resources.get(&resource_type)?, size));
         Ok(types.iter().copied().filter_map(of_type).flatten().collect())
     }
@@ -309,21 +321,4 @@ fn range<'a, T>(ids: &'a ById<T>, slice: &Slice) -> impl Iterator<Item = (&'a Re
 
 fn version(stored: &Stored) -> Version {
     Version { number: ONLY_VERSION, from: stored.last_updated, to: None, resource: stored.resource.clone() }
-}
-
-/// `meta.lastUpdated` of a resource, when it is there and an instant.
-fn last_updated(body: &[u8]) -> Option<Instant> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Meta {
-        #[serde(default)]
-        last_updated: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Head {
-        #[serde(default)]
-        meta: Option<Meta>,
-    }
-    let head: Head = serde_json::from_slice(body).ok()?;
-    head.meta?.last_updated?.parse().ok()
 }

@@ -24,6 +24,7 @@ mod versions;
 mod walk;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,8 +40,8 @@ pub use self::migrate::migrate;
 use self::address::Address;
 use self::columns::At;
 use self::rows::{parsed, read};
-use super::{Deleted, ListHead, Listed, ResourceSource, Stored, Version};
-use crate::export::Slice;
+use super::{Changed, Deleted, ListHead, Listed, ResourceSource, Stored, Version};
+use crate::export::{JobId, Slice};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::search::Query;
 use crate::fhir::{Instant, ResourceId, ResourceKey, ResourceType};
@@ -140,6 +141,18 @@ impl PostgresSource {
 
 #[async_trait]
 impl ResourceSource for PostgresSource {
+    fn of_job(self: Arc<Self>, _: JobId) -> Arc<dyn ResourceSource> {
+        self
+    }
+
+    async fn is_repeatable(&self) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
+    async fn hold(&self, _: &ResourceId, _: Instant, _: Option<Instant>) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     async fn transaction_time(&self) -> Result<Instant, Fault> {
         const DOING: &str = "failed to fix a transaction time";
         let rows = self.rows(DOING, SAFE_POINT, &[]).await?;
@@ -191,7 +204,13 @@ impl ResourceSource for PostgresSource {
         keys::listed_between(self, list, since, as_of, keys).await
     }
 
-    async fn cut_all(&self, types: &[ResourceType], as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
+    async fn cut_all(
+        &self,
+        types: &[ResourceType],
+        as_of: Instant,
+        _: Changed,
+        size: u64,
+    ) -> Result<Vec<Slice>, Fault> {
         scan::cut_all(self, types, as_of, size).await
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use shared::export::{
     Attempt, ClientId, Encoding, Failure, Job, JobId, JobState, OpenTask, OutputKey, Slice, TaskMessage, TaskRef,
     Written,
@@ -19,7 +20,7 @@ use shared::fhir::{Instant, ResourceId, ResourceKey, ResourceType};
 use shared::jobs::{Backlog, Chore, Completion, Digest, JobStore, NewJob, Opening, Plan, Start, StartToken};
 use shared::outputs::{Link, LinkMethod, OutputStore, OutputWriter};
 use shared::queue::{Deliveries, Delivery, Depth, TaskQueue};
-use shared::source::{Deleted, ListHead, Listed, ResourceSource, Stored, Version};
+use shared::source::{Changed, Deleted, ListHead, Listed, ResourceSource, Stored, Version};
 
 use super::mischief::Process;
 use super::trace::About;
@@ -210,6 +211,15 @@ impl Delivery for FaultyDelivery {
 
 #[async_trait]
 impl ResourceSource for Faulty<Arc<dyn ResourceSource>> {
+    fn of_job(self: Arc<Self>, job: JobId) -> Arc<dyn ResourceSource> {
+        Arc::new(Self { port: Arc::clone(&self.port).of_job(job), process: self.process.clone() })
+    }
+    async fn is_repeatable(&self) -> Result<bool, Fault> {
+        self.process.call("source.is_repeatable", About::All, self.port.is_repeatable()).await
+    }
+    async fn hold(&self, list: &ResourceId, as_of: Instant, since: Option<Instant>) -> Result<bool, Fault> {
+        self.process.call("source.hold", About::All, self.port.hold(list, as_of, since)).await
+    }
     async fn transaction_time(&self) -> Result<Instant, Fault> {
         self.process.call("source.transaction_time", About::All, self.port.transaction_time()).await
     }
@@ -250,8 +260,14 @@ impl ResourceSource for Faulty<Arc<dyn ResourceSource>> {
     ) -> Result<Vec<(ResourceId, Bytes)>, Fault> {
         self.process.call("source.members_of", About::All, self.port.members_of(list, as_of, patients)).await
     }
-    async fn cut_all(&self, types: &[ResourceType], as_of: Instant, size: u64) -> Result<Vec<Slice>, Fault> {
-        self.process.call("source.cut_all", About::All, self.port.cut_all(types, as_of, size)).await
+    async fn cut_all(
+        &self,
+        types: &[ResourceType],
+        as_of: Instant,
+        changed: Changed,
+        size: u64,
+    ) -> Result<Vec<Slice>, Fault> {
+        self.process.call("source.cut_all", About::All, self.port.cut_all(types, as_of, changed, size)).await
     }
     async fn scan(&self, slice: &Slice, as_of: Instant, limit: u32) -> Result<Vec<Stored>, Fault> {
         self.process.call("source.scan", About::All, self.port.scan(slice, as_of, limit)).await
@@ -337,6 +353,18 @@ impl OutputStore for Faulty<Arc<dyn OutputStore>> {
     }
     async fn remove_job(&self, job: JobId) -> Result<(), Fault> {
         self.process.call("outputs.remove_job", job, self.port.remove_job(job)).await
+    }
+    async fn keep(&self, job: JobId, name: &str) -> Result<Box<dyn OutputWriter>, Fault> {
+        self.process.call("outputs.keep", job, self.port.keep(job, name)).await
+    }
+    async fn kept(&self, job: JobId, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, Fault>>>, Fault> {
+        self.process.call("outputs.kept", job, self.port.kept(job, name)).await
+    }
+    async fn kept_names(&self, job: JobId) -> Result<Vec<String>, Fault> {
+        self.process.call("outputs.kept_names", job, self.port.kept_names(job)).await
+    }
+    async fn drop_kept(&self, job: JobId) -> Result<(), Fault> {
+        self.process.call("outputs.drop_kept", job, self.port.drop_kept(job)).await
     }
     async fn abandon_uploads(&self, job: JobId) -> Result<(), Fault> {
         self.process.call("outputs.abandon_uploads", job, self.port.abandon_uploads(job)).await

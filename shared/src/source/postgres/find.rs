@@ -9,9 +9,10 @@ use super::PostgresSource;
 use super::rows::{behind, corrupt, key_of};
 use super::versions::version;
 use crate::fault::Fault;
-use crate::fhir::search::{Query, Token, value_at};
+use crate::fhir::search::{Query, value_at};
 use crate::fhir::{ResourceId, ResourceType};
 use crate::source::Version;
+use crate::source::candidates::{Candidates, candidates};
 
 /// The most Groups that one statement reads.
 const BATCH: u32 = 1_000;
@@ -51,14 +52,6 @@ const OF_PATIENTS: &str = "-- lists_of: the Groups of which one of some patients
     FROM mine JOIN resource r ON r.resource_type = 'Group' AND r.id = mine.list
     ORDER BY r.id";
 
-/// Which Groups a search has to be asked about.
-#[derive(Debug, PartialEq, Eq)]
-enum Candidates {
-    All,
-    OfIds(Vec<ResourceId>),
-    OfIdentifiers(Vec<String>),
-}
-
 pub(super) async fn find_lists(
     source: &PostgresSource,
     query: &Query,
@@ -97,16 +90,6 @@ pub(super) async fn lists_of(source: &PostgresSource, patients: &[ResourceId]) -
     rows.iter().map(|row| version(DOING, key_of(DOING, ResourceType::GROUP, row, 0)?, row, 1)).collect()
 }
 
-/// By ids before identifiers: they are fewer. A search for an identifier of any value of some system leaves all.
-fn candidates(query: &Query) -> Candidates {
-    if let Some(ids) = query.ids() {
-        return Candidates::OfIds(ids);
-    }
-    let values = |tokens: Vec<Token>| tokens.into_iter().map(|token| token.code).collect::<Option<Vec<String>>>();
-    let demanded = query.tokens("identifier").into_iter().find_map(values);
-    demanded.map_or(Candidates::All, Candidates::OfIdentifiers)
-}
-
 /// Some of the Groups behind one, in the order of their ids; fewer than `limit` only at the end.
 async fn page(
     source: &PostgresSource,
@@ -123,37 +106,5 @@ async fn page(
             source.rows(doing, BY_ID, &[&after, &limit, &ids]).await
         }
         Candidates::OfIdentifiers(values) => source.rows(doing, BY_IDENTIFIER, &[&after, &limit, values]).await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn candidates_of(text: &str) -> Candidates {
-        candidates(&Query::parse(text).expect("the test writes a query"))
-    }
-
-    #[test]
-    fn a_search_is_narrowed_by_ids_and_by_values_of_identifiers_when_it_demands_them() {
-        let ids = |ids: &[&str]| {
-            Candidates::OfIds(ids.iter().map(|id| id.parse().expect("the test writes a legal id")).collect())
-        };
-        let identifiers =
-            |values: &[&str]| Candidates::OfIdentifiers(values.iter().map(|value| (*value).to_owned()).collect());
-        for (query, expected) in [
-            ("Group?", Candidates::All),
-            ("Group?name=north", Candidates::All),
-            ("Group?identifier:not=1", Candidates::All),
-            ("Group?identifier=urn:a|", Candidates::All),
-            ("Group?identifier=1,urn:a|", Candidates::All),
-            ("Group?_id=b,a", ids(&["a", "b"])),
-            ("Group?_id=a&_id=b", ids(&[])),
-            ("Group?_id=a&identifier=1", ids(&["a"])),
-            ("Group?identifier=1,urn:a|2,|3", identifiers(&["1", "2", "3"])),
-            ("Group?identifier=urn:a|&identifier=2", identifiers(&["2"])),
-        ] {
-            assert_eq!(candidates_of(query), expected, "{query}");
-        }
     }
 }
