@@ -12,7 +12,7 @@ pub const WITH_PARTIAL_MANIFESTS: &str = "?allowPartialManifests=true";
 
 /// A client that waits for no answer without end.
 pub fn client() -> anyhow::Result<Client> {
-    Ok(Client::builder().read_timeout(Duration::from_mins(1)).build()?)
+    Ok(Client::builder().no_gzip().read_timeout(Duration::from_mins(1)).build()?)
 }
 
 /// A job that was kicked off.

@@ -73,8 +73,9 @@ pub async fn run(system: &System, data: &Loaded, written: &Checked) -> anyhow::R
     // It has as many connections to the source as all workers together.
     let mut settings = system.settings.clone();
     settings.source_connections *= usize::from(system.workers);
-    let source = platform::open_source(&settings).await?.source;
-    let outputs = platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY)), &Metrics::new()).await?;
+    let metrics = Metrics::new();
+    let outputs = platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY)), &metrics).await?;
+    let source = platform::open_source(&settings, &outputs, None, &metrics).await?.source;
     let list: ResourceId = data.list.parse().context("the id of the list is not legal")?;
     let as_of = source.transaction_time().await?;
     let members = source.list(&list, as_of).await?.context("the list is not in the source")?.members;

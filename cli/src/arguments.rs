@@ -162,7 +162,7 @@ pub struct UpArguments {
     /// Serve to other machines too, if --listen says so, without asking anybody who they are
     #[arg(long)]
     pub open_to_everybody: bool,
-    /// Data to serve instead of a generated sample: file:DIR or postgres://…
+    /// Data to serve instead of a generated sample: file:DIR, postgres://… or the base of a FHIR server, https://…
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
     /// The list to export; by default the sample, or the largest one of the source

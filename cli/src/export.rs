@@ -102,7 +102,8 @@ pub fn print_files(exported: &Exported, out: &Path) {
 
 /// What requests are made with. Redirects that are followed leave the token behind when they lead to another server.
 pub async fn client(access: &AccessArguments, redirects: Policy) -> anyhow::Result<Client> {
-    let builder = Client::builder().redirect(redirects);
+    // Files come as they lie: what is compressed is compared and kept compressed.
+    let builder = Client::builder().no_gzip().redirect(redirects);
     let mut builder = builder.connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_mins(1));
     if let Some(file) = &access.authorities {
         let reading = || format!("cannot read {}", file.display());

@@ -62,7 +62,8 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     shared::telemetry::init_logs(&settings, std::io::stderr)?;
     let metrics = Metrics::new();
 
-    let opened = platform::open_source(&settings).await?;
+    let outputs = platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY)), &metrics).await?;
+    let opened = platform::open_source(&settings, &outputs, None, &metrics).await?;
     for bad in &opened.bad_lines {
         eprintln!("atr: left out {bad}");
     }
@@ -78,7 +79,7 @@ pub async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         jobs: Arc::new(MemoryJobs::new()),
         lanes: Lanes { express: Arc::new(MemoryQueue::new()), bulk: Arc::new(MemoryQueue::new()) },
         source: opened.source,
-        outputs: platform::open_outputs(&settings, Some((ACCESS_KEY, SECRET_KEY)), &metrics).await?,
+        outputs,
         clock: Arc::new(SystemClock),
     };
     // From here on a signal stops the parts in good order; before, it ends the process as usual.

@@ -185,7 +185,26 @@ metrics! {
 
     /// Seconds that a call of a part of the system took, by what was asked.
     port_seconds: HistogramVec = "atr_port_call_seconds" { port in PORTS, verb in UNLISTED } [CALL_SECONDS] of BOTH;
+
+    /// Requests to the payer's FHIR server, where that is the source, by what came of them: answered; missing, which may be the
+    /// answer; refused; too_much at a time, so that less is asked for; patience, which it asks for; failed.
+    fhir_requests: IntCounterVec = "atr_fhir_requests_total" { outcome in FHIR_OUTCOMES } of BOTH;
+
+    /// Seconds from a request to the payer's FHIR server to the end of its answer, of those that are answered.
+    fhir_request_seconds: HistogramVec = "atr_fhir_request_seconds" [CALL_SECONDS] of BOTH;
+
+    /// How often the payer's FHIR server has asked this process for patience; each time, all processes have it.
+    fhir_pauses: IntCounter = "atr_fhir_pauses_total" of BOTH;
+
+    /// 1 when the payer's FHIR server has failed again and again, so that this process leaves it alone for a while.
+    fhir_circuit_open: IntGauge = "atr_fhir_circuit_open" of BOTH;
+
+    /// How many ids this process asks the payer's FHIR server for at a time; fewer than ATR_SOURCE_REQUEST_IDS when that was too
+    /// much for it. 0 where another source is in use.
+    fhir_request_ids: IntGauge = "atr_fhir_request_ids" of BOTH;
 }
+
+const FHIR_OUTCOMES: &[&str] = &["answered", "missing", "refused", "too_much", "patience", "failed"];
 
 /// Two of our own, and the codes of RFC 6749 §5.2 that there are reasons for.
 const TOKEN_OUTCOMES: &[&str] =

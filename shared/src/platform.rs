@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::fhir_server::open_credentials;
+pub use self::fhir_server::OutputShelf;
 use crate::access::Authorizer;
 use crate::access::clients::Clients;
 use crate::access::external::External;
@@ -23,12 +23,14 @@ use crate::jobs::redis::RedisJobs;
 use crate::measured::{Measured, Port};
 use crate::metrics::Metrics;
 use crate::outputs::OutputStore;
-use crate::outputs::s3::{Credentials, S3Address, S3Outputs, S3Settings};
+use crate::outputs::s3::{Credentials as S3Credentials, S3Address, S3Outputs, S3Settings};
 use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use crate::queue::{Lanes, TaskQueue};
 use crate::redis_connection::{RedisConnection, RedisSettings};
 use crate::settings::{Access, Settings, WrongSetting};
 use crate::source::ResourceSource;
+use crate::source::fhir_rest::pace::SharedPause;
+use crate::source::fhir_rest::pace::redis::RedisPause;
 use crate::source::files::BadLine;
 use crate::source::folder::FolderSource;
 use crate::source::postgres::{PostgresSettings, PostgresSource};
@@ -76,12 +78,14 @@ pub async fn connect(
     metrics: &Metrics,
 ) -> Result<Platform, WrongSetting> {
     let lanes = open_lanes(settings)?;
-    let source = open_source(settings).await?;
+    let outputs = open_outputs(settings, keys, metrics).await?;
+    let redis = open_redis(settings).await?;
+    let pause = Arc::new(RedisPause::new(redis.clone()));
+    let source = open_source(settings, &outputs, Some(pause), metrics).await?;
     for bad in &source.bad_lines {
         tracing::warn!("left out {bad}");
     }
-    let outputs = open_outputs(settings, keys, metrics).await?;
-    let jobs = Arc::new(RedisJobs::new(open_redis(settings).await?));
+    let jobs = Arc::new(RedisJobs::new(redis));
     let platform = Platform { jobs, lanes, source: source.source, outputs, clock: Arc::new(SystemClock) };
     Ok(platform.measured(metrics))
 }
@@ -219,12 +223,19 @@ pub struct OpenedSource {
     pub source: Arc<dyn ResourceSource>,
     /// What of a folder could not be read.
     pub bad_lines: Vec<BadLine>,
-    /// The list with the most members; `None` when there is no list, a fault when the source cannot say now.
+    /// The list with the most members, or of a FHIR server any; `None` when there is no list, a fault when the source cannot say now.
     pub largest_list: Result<Option<ResourceId>, Fault>,
 }
 
-/// Opens the source of the settings: `postgres://…` or `file:FOLDER`.
-pub async fn open_source(settings: &Settings) -> Result<OpenedSource, WrongSetting> {
+/// Opens the source of the settings: `postgres://…`, `https://…/fhir` or `file:FOLDER`.
+///
+/// A FHIR server has lists of jobs held in `outputs`, and asks all processes for patience where they see `pause`.
+pub async fn open_source(
+    settings: &Settings,
+    outputs: &Arc<dyn OutputStore>,
+    pause: Option<Arc<dyn SharedPause>>,
+    metrics: &Metrics,
+) -> Result<OpenedSource, WrongSetting> {
     let name = "source_url";
     let url = &settings.source_url;
     match scheme(name, url, "postgres://user:password@127.0.0.1:5432/payer")? {
@@ -248,7 +259,12 @@ pub async fn open_source(settings: &Settings) -> Result<OpenedSource, WrongSetti
             let largest_list = Ok(source.largest_list());
             Ok(OpenedSource { source: Arc::new(source), bad_lines, largest_list })
         }
-        _ => Err(WrongSetting::of(name, "it takes postgres://… or file:FOLDER")),
+        "http" | "https" => {
+            let source = fhir_server::open(settings, outputs, pause, metrics).await?;
+            let largest_list = source.first_list().await;
+            Ok(OpenedSource { source: Arc::new(source), bad_lines: Vec::new(), largest_list })
+        }
+        _ => Err(WrongSetting::of(name, "it takes postgres://…, https://…/fhir or file:FOLDER")),
     }
 }
 
@@ -261,7 +277,7 @@ pub async fn open_outputs(
     let name = "outputs_url";
     scheme(name, &settings.outputs_url, "s3://bucket/prefix?region=us-east-1")?;
     let address = S3Address::parse(&settings.outputs_url).map_err(|error| WrongSetting::of(name, error))?;
-    let credentials = keys.map_or(Credentials::Usual, |(access_key, secret_key)| Credentials::Static {
+    let credentials = keys.map_or(S3Credentials::Usual, |(access_key, secret_key)| S3Credentials::Static {
         access_key: access_key.to_owned(),
         secret_key: secret_key.to_owned(),
     });

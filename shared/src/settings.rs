@@ -60,6 +60,14 @@ pub struct Settings {
     pub source_certificate_file: PathBuf,
     /// `ATR_SOURCE_KEY_FILE`: the private key of that certificate (PEM); read at the start.
     pub source_key_file: PathBuf,
+    /// `ATR_SOURCE_REQUEST_IDS`: how many resources the payer's FHIR server is asked for at a time; fewer as long as that is too
+    /// much for it.
+    pub source_request_ids: usize,
+    /// `ATR_SOURCE_ANSWER_SECONDS`: how long to wait for the payer's FHIR server to begin an answer, and to go on with it.
+    pub source_answer_seconds: u64,
+    /// `ATR_SOURCE_SETTLE_SECONDS`: how long a write of the payer's FHIR server may take from its `meta.lastUpdated` until it
+    /// can be seen; the transaction time of a job lies so far back, so that the next job with `_since` misses nothing.
+    pub source_settle_seconds: u64,
     /// `ATR_OUTPUTS_URL`: the object store, `s3://bucket/prefix?endpoint=…&region=…&path_style=true`.
     pub outputs_url: String,
     /// `ATR_NAMESPACE`: prefixes keys, queues and objects, so that several systems share one set of servers.
@@ -130,7 +138,7 @@ pub struct Settings {
     pub working_due_seconds: u64,
     /// `ATR_JANITOR_SECONDS`: how often a worker looks for due work.
     pub janitor_seconds: u64,
-    /// `ATR_SOURCE_CONNECTIONS`: how many connections a process opens to the source.
+    /// `ATR_SOURCE_CONNECTIONS`: how many connections a process opens to the source, and so how many requests it makes at once.
     pub source_connections: usize,
     /// `ATR_CALL_SECONDS`: how long one call of Redis or RabbitMQ, a connection to PostgreSQL, or a write to the audit trail may
     /// take; a statement of PostgreSQL may take six times as long.
@@ -213,6 +221,9 @@ impl Default for Settings {
             source_scope: SOURCE_SCOPE.to_owned(),
             source_certificate_file: PathBuf::new(),
             source_key_file: PathBuf::new(),
+            source_request_ids: 200,
+            source_answer_seconds: 30,
+            source_settle_seconds: 10,
             outputs_url: String::new(),
             namespace: "atr".to_owned(),
             links: None,

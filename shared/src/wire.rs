@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(sent, ["Bearer s3cret"]);
         assert!(!format!("{request:?}").contains("s3cret"));
         for url in ["http://a.example.org/fhir", "https://a.example.org:444/fhir", "https://b.example.org/fhir", "no"] {
-            let fault = authorize(url, "s3cret").err().expect(url);
+            let fault = authorize(url, "s3cret").expect_err(url);
             assert_eq!(fault.kind(), FaultKind::Invalid, "{url}");
             assert!(!fault.to_string().contains("s3cret"), "{fault}");
         }

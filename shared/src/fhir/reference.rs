@@ -60,6 +60,18 @@ impl OwnBases {
         Self(bases.into_iter().map(|base| format!("{}/", base.as_ref().trim_end_matches('/'))).collect())
     }
 
+    /// These, and one more.
+    #[must_use]
+    pub fn with(mut self, base: &str) -> Self {
+        self.0.push(format!("{}/", base.trim_end_matches('/')));
+        self
+    }
+
+    /// Those that are not this one, each with a slash at its end.
+    pub fn others<'a>(&'a self, base: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().map(String::as_str).filter(move |own| own.trim_end_matches('/') != base.trim_end_matches('/'))
+    }
+
     fn strip<'a>(&self, url: &'a str) -> Option<&'a str> {
         self.0.iter().find_map(|base| url.strip_prefix(base.as_str()))
     }

@@ -1,25 +1,97 @@
-//! With what the payer's FHIR server is called: credentials, certificates, authorities.
+//! The payer's FHIR server as the source, and with what it is called: credentials, certificates, authorities.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures_util::StreamExt;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
+use crate::export::JobId;
 use crate::fault::{Fault, FaultKind};
+use crate::metrics::Metrics;
+use crate::outputs::OutputStore;
 use crate::settings::{Settings, SourceAccess, SourceServer, WrongSetting};
 use crate::source::fhir_rest::credentials::Credentials;
+use crate::source::fhir_rest::pace::SharedPause;
+use crate::source::fhir_rest::shelf::{Pieces, Shelf};
+use crate::source::fhir_rest::{FhirRestSource, FhirSettings, Ground};
 use crate::token_client::kept::KeptToken;
 use crate::token_client::{Endpoint, TokenClient};
+
+/// The source on the FHIR server of the settings, which has lists of jobs held in `outputs`, and asks all processes for
+/// patience where they see `pause`.
+pub(super) async fn open(
+    settings: &Settings,
+    outputs: &Arc<dyn OutputStore>,
+    pause: Option<Arc<dyn SharedPause>>,
+    metrics: &Metrics,
+) -> Result<FhirRestSource, WrongSetting> {
+    let name = "source_url";
+    let server = settings.source_server()?.ok_or_else(|| WrongSetting::of(name, "it must be https://host/path"))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (credentials, http) = open_credentials(settings, &server, Arc::clone(&clock)).await?;
+    let ground = Ground {
+        base: server.base,
+        http,
+        credentials,
+        own: settings.own_bases()?,
+        shelf: Arc::new(OutputShelf(Arc::clone(outputs))),
+        pause,
+        clock,
+        metrics: metrics.clone(),
+    };
+    let fhir = FhirSettings {
+        connections: settings.source_connections,
+        request_ids: settings.source_request_ids,
+        connect_timeout: Duration::from_secs(settings.call_seconds),
+        answer_timeout: Duration::from_secs(settings.source_answer_seconds),
+        settle: Duration::from_secs(settings.source_settle_seconds),
+    };
+    FhirRestSource::connect(ground, fhir).map_err(|fault| WrongSetting::of(name, fault))
+}
+
+/// What the tasks of a job share lies beside its files.
+pub struct OutputShelf(pub Arc<dyn OutputStore>);
+
+#[async_trait]
+impl Shelf for OutputShelf {
+    async fn get(&self, job: JobId, name: &str) -> Result<Option<Pieces>, Fault> {
+        self.0.kept(job, name).await
+    }
+
+    async fn put(&self, job: JobId, name: &str, mut pieces: Pieces) -> Result<(), Fault> {
+        let mut writer = self.0.keep(job, name).await?;
+        let mut written = Ok(());
+        while let Some(piece) = pieces.next().await {
+            written = match piece {
+                Ok(piece) => writer.write(&piece).await,
+                Err(fault) => Err(fault),
+            };
+            if written.is_err() {
+                break;
+            }
+        }
+        match written {
+            Ok(()) => writer.finish().await.map(drop),
+            Err(fault) => {
+                // If its upload cannot be given up now, it is with the job.
+                writer.abort().await.ok();
+                Err(fault)
+            }
+        }
+    }
+}
 
 /// Who this system is to the server, and the client to call it with, to which timeouts are to be added.
 ///
 /// The client follows no redirects, and where the base is https it calls nothing else. Files are read now, so that what is
 /// wrong with one is said at the start; the server is not asked for anything. A certificate for the client is read only now:
 /// when it is exchanged, the service has to be started anew.
-pub async fn open_credentials(
+async fn open_credentials(
     settings: &Settings,
     server: &SourceServer,
     clock: Arc<dyn Clock>,
@@ -181,7 +253,7 @@ mod tests {
                 if name == "ATR_SOURCE_TOKEN_FILE" && file.ends_with("empty.pem") {
                     continue;
                 }
-                let wrong = open(&settings, &endpoint).await.err().expect(name);
+                let wrong = open(&settings, &endpoint).await.expect_err(name);
                 assert!(wrong.contains(name) && wrong.contains(&*file.to_string_lossy()), "{wrong}");
                 assert!(!wrong.contains("s3cret") && !wrong.contains('\n'), "{wrong}");
             }

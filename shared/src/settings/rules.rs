@@ -30,6 +30,8 @@ impl Settings {
             ("working_due_seconds", self.working_due_seconds),
             ("janitor_seconds", self.janitor_seconds),
             ("source_connections", self.source_connections as u64),
+            ("source_request_ids", self.source_request_ids as u64),
+            ("source_answer_seconds", self.source_answer_seconds),
             ("call_seconds", self.call_seconds),
             ("upload_seconds", self.upload_seconds),
             ("body_bytes", self.body_bytes as u64),
@@ -190,7 +192,9 @@ impl Settings {
     pub fn own_bases(&self) -> Result<OwnBases, WrongSetting> {
         let public = self.public_base()?.to_string();
         let others = self.own_urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
-        Ok(OwnBases::new(std::iter::once(public).chain(others)))
+        // What a FHIR server refers to below its own base is there.
+        let source = self.source_server()?.map(|server| server.base.into());
+        Ok(OwnBases::new(std::iter::once(public).chain(others).chain(source)))
     }
 }
 

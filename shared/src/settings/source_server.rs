@@ -12,6 +12,8 @@ use crate::wire;
 /// The settings that say something of a client, and nothing without one.
 const OF_CLIENT: [&str; 2] = ["source_token_url", "source_scope"];
 
+type UserAndPassword = (String, String);
+
 /// The payer's FHIR server, when it is the source.
 pub struct SourceServer {
     /// Its base, without a user.
@@ -105,7 +107,7 @@ impl Settings {
     }
 
     /// The base of the FHIR server, and the user and the password that its URL names.
-    fn source_base(&self) -> Result<Option<(Url, Option<(String, String)>)>, WrongSetting> {
+    fn source_base(&self) -> Result<Option<(Url, Option<UserAndPassword>)>, WrongSetting> {
         let wrong = |what: &str| WrongSetting::of("source_url", what);
         let scheme = self.source_url.split(':').next().unwrap_or_default().to_ascii_lowercase();
         if !matches!(scheme.as_str(), "http" | "https") {

@@ -148,8 +148,8 @@ impl Keeper {
                 let token = Token {
                     number: state.issued,
                     authorization: issued.authorization,
-                    renew_at: begun + (life - life / 4).max(life.saturating_sub(RENEWED_BEFORE_END)),
-                    good_until: begun + (life - (life / 8).min(SPARE)),
+                    renew_at: begun + life.saturating_sub(life / 4).max(life.saturating_sub(RENEWED_BEFORE_END)),
+                    good_until: begun + life.saturating_sub((life / 8).min(SPARE)),
                 };
                 state.current = Some(token.clone());
                 state.failed = None;

@@ -161,7 +161,7 @@ async fn what_an_operator_must_mend_is_invalid_and_named() {
         (with(&|client| client.client_id = "somebody".to_owned()), "invalid_client"),
         (with(&|client| client.key_file = "/nowhere.pem".into()), "/nowhere.pem"),
         (with(&|client| client.key_file.clone_from(&no_key)), "no-key.pem: it is no private key"),
-        (with(&|client| client.endpoint = Endpoint::SaidBy(nowhere.clone())), "is the base of a server that asks"),
+        (with(&|client| client.endpoint = Endpoint::SaidBy(nowhere.clone())), "the base of a server that asks"),
         (with(&|client| client.endpoint = Endpoint::At(nowhere.clone())), "404"),
     ] {
         let fault = fault(&tokens).await;

@@ -47,7 +47,7 @@ async fn a_password_is_sent_as_http_has_it_and_there_is_no_other() {
 async fn credentials_are_sent_to_their_server_only() {
     let credentials = Credentials::password(&base(), "user", "s3cret").expect("HTTP can send it");
     let elsewhere = credentials.authorize(Client::new().get("https://other.example.org/r4/Group/1")).await;
-    let fault = elsewhere.err().expect("it is another server");
+    let fault = elsewhere.expect_err("it is another server");
     assert!(fault.kind() == FaultKind::Invalid && !fault.to_string().contains("s3cret"), "{fault}");
 }
 
