@@ -12,6 +12,7 @@ pub mod member;
 pub mod memory_outputs;
 pub mod mischief;
 pub mod paused_clock;
+pub mod payer;
 pub mod programs;
 pub mod proxy;
 pub mod random;
@@ -22,6 +23,7 @@ pub mod store;
 pub mod system;
 pub mod trace;
 pub mod tripwire;
+pub mod unstamped;
 
 use std::env;
 

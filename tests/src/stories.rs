@@ -8,6 +8,7 @@ mod benchmark;
 mod content;
 mod discovery;
 mod expiry;
+mod fhir_server;
 mod files;
 mod golden;
 mod issuers;

@@ -1,7 +1,8 @@
-//! The contract of the port `source`: a test for each sentence of it, run against a folder and against PostgreSQL.
+//! The contract of the port `source`: a test for each sentence of it, run against a folder, PostgreSQL and a FHIR server.
 //!
 //! Here is what begins at a list; `source/beyond_lists.rs` has the verbs that begin at none, `source/find_lists.rs` the
-//! search for lists. What only a database can do (a past, writers at work) is in `source/postgres.rs`.
+//! search for lists, `source/past.rs` what is said of a past, by the two that have one. What only a database can do (writers at
+//! work) is in `source/postgres.rs`, what only a server can (to misbehave) in `source/fhir_rest.rs`.
 
 /// Each test of the contract, once for each adapter.
 macro_rules! for_every_adapter {
@@ -12,11 +13,16 @@ macro_rules! for_every_adapter {
         mod in_postgres {
             $(#[tokio::test] async fn $test() { super::$test(super::Adapter::Postgres).await; })*
         }
+        mod on_a_fhir_server {
+            $(#[tokio::test] async fn $test() { super::$test(super::Adapter::FhirServer).await; })*
+        }
     };
 }
 
 mod beyond_lists;
+mod fhir_rest;
 mod find_lists;
+mod past;
 mod postgres;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,6 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use devfhir::{FhirServer, as_taken};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use shared::clock::{Clock, SystemClock};
@@ -35,6 +42,7 @@ use shared::source::folder::FolderSource;
 use shared::source::{Listed, ResourceSource};
 
 use self::postgres::Database;
+use crate::harness::unstamped::Unstamped;
 
 for_every_adapter! {
     the_transaction_time_is_in_whole_milliseconds_and_not_before_what_is_there,
@@ -66,6 +74,7 @@ for_every_adapter! {
 enum Adapter {
     Folder,
     Postgres,
+    FhirServer,
 }
 
 /// An adapter that holds some resources; what it stands on goes with it.
@@ -79,6 +88,7 @@ struct Held {
 enum Ground {
     Folder { _held: tempfile::TempDir },
     Database { _held: Database },
+    Server { _held: FhirServer },
 }
 
 impl Adapter {
@@ -103,6 +113,17 @@ impl Adapter {
                 let database = Database::new();
                 database.loader().await.load(&resources_in(folder.path())).await.expect("they can be loaded");
                 (database.source(), Ground::Database { _held: database })
+            }
+            Self::FhirServer => {
+                let server = FhirServer::start(devfhir::Options::default()).expect("there is a free port");
+                let resources = resources_in(folder.path());
+                let texts: Vec<String> = resources
+                    .iter()
+                    .map(|resource| as_taken(std::str::from_utf8(&resource.body).expect("what was written is text")))
+                    .collect();
+                server.load(&texts);
+                let source = Arc::new(Unstamped(Arc::new(fhir_rest::source(&server))));
+                (source, Ground::Server { _held: server })
             }
         };
         let now = source.transaction_time().await.expect("the source can be asked");

@@ -113,6 +113,7 @@ impl Site {
         // A client that keeps no connection has none that a fault could have silenced.
         let client = Client::builder()
             .no_proxy()
+            .no_gzip()
             .pool_max_idle_per_host(0)
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())

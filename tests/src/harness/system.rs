@@ -1,4 +1,7 @@
 //! The whole system in this process, on real Redis, RabbitMQ, PostgreSQL and S3: an API on a free port and workers.
+//!
+//! With `TEST_SOURCE=fhir` in the environment the source is a FHIR server (`devfhir`) in place of PostgreSQL: `tests/run` tells
+//! every story twice.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,13 +10,14 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use anyhow::Context;
 use api_service::Api;
+use devfhir::FhirServer;
 use export_worker::Worker;
 use futures_util::FutureExt;
 use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use shared::export::{Anchor, JobId, Lane, TaskKind};
-use shared::fhir::{OwnBases, Resource, ResourceKey};
+use shared::fhir::ResourceKey;
 use shared::jobs::Plan;
 use shared::metrics::Metrics;
 use shared::outputs::s3::S3Settings;
@@ -21,12 +25,12 @@ use shared::platform::{self, Platform};
 use shared::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use shared::settings::{Access, Settings};
 use shared::shutdown::Shutdown;
-use shared::source::postgres::Loader;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::exported::Exported;
+use super::payer::Payer;
 use super::random::OWN_BASE;
 use super::store::Store;
 use super::{amqp_url, namespace, postgres_url, redis_url};
@@ -62,7 +66,7 @@ pub struct System {
 
 /// The way into the source, and what went that way.
 struct Source {
-    loader: Loader,
+    payer: Payer,
     loaded: Resources,
 }
 
@@ -87,8 +91,32 @@ pub async fn with_settings<F>(
     on_store(devstore, lines, change, story).await;
 }
 
+/// Runs a story on a system whose source is this server, which [`System::fhir_server`] gives back to the story.
+pub async fn on_fhir_server<F>(
+    server: FhirServer,
+    change: impl FnOnce(&mut Settings),
+    story: impl FnOnce(Arc<System>) -> F,
+) where
+    F: Future<Output = ()>,
+{
+    let devstore = Store::devstore().await.expect("devstore starts");
+    on(Some(Payer::Server(server)), devstore, &[], change, story).await;
+}
+
 /// As [`with_settings`], on another object store.
 pub async fn on_store<F>(
+    objects: Store,
+    lines: &[String],
+    change: impl FnOnce(&mut Settings),
+    story: impl FnOnce(Arc<System>) -> F,
+) where
+    F: Future<Output = ()>,
+{
+    on(None, objects, lines, change, story).await;
+}
+
+async fn on<F>(
+    payer: Option<Payer>,
     objects: Store,
     lines: &[String],
     change: impl FnOnce(&mut Settings),
@@ -99,7 +127,7 @@ pub async fn on_store<F>(
     in_namespace(async |namespace| {
         // Boxed, as the story is: their futures together are larger than a stack should have to hold.
         let system = Arc::new(
-            Box::pin(System::start(objects, namespace, change))
+            Box::pin(System::start(payer, objects, namespace, change))
                 .await
                 .expect("Redis, RabbitMQ and PostgreSQL are there (tests/run)"),
         );
@@ -169,16 +197,25 @@ pub fn tables_at(url: &str, namespace: &str) -> String {
 }
 
 impl System {
-    async fn start(store: Store, namespace: &str, change: impl FnOnce(&mut Settings)) -> anyhow::Result<Self> {
+    async fn start(
+        payer: Option<Payer>,
+        store: Store,
+        namespace: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-        let source_url = source_url(namespace);
+        let payer = match payer {
+            Some(payer) => payer,
+            None => Payer::start(namespace).await?,
+        };
         let endpoint = store.address.endpoint.clone().context("a store of a test has an endpoint")?;
         let mut settings = Settings {
             public_url: PUBLIC_BASE.to_owned(),
             own_urls: OWN_BASE.to_owned(),
             jobs_url: redis_url(),
             queue_url: amqp_url(),
-            source_url: source_url.clone(),
+            source_url: payer.url(),
+            source_settle_seconds: 0,
             outputs_url: format!("s3://{}?endpoint={endpoint}&region=us-east-1&path_style=true", store.address.bucket),
             namespace: namespace.to_owned(),
             access: Some(Access::OpenToEverybody),
@@ -194,10 +231,10 @@ impl System {
             ..Settings::default()
         };
         change(&mut settings);
-        let loader = Loader::connect(&source_url, OwnBases::new([OWN_BASE])).await?;
         let metrics = Metrics::new();
         let keys = Some((store.access_key.as_str(), store.secret_key.as_str()));
-        let platform = platform::connect(&settings, keys, &metrics).await?;
+        let mut platform = platform::connect(&settings, keys, &metrics).await?;
+        platform.source = payer.unstamped(platform.source);
         let local_base = format!("http://{}{}", listener.local_addr()?, settings.public_base()?.path());
         let server =
             Api::new(platform.clone(), platform::open_access(&settings, &metrics).await?, metrics.clone(), &settings)?
@@ -208,6 +245,7 @@ impl System {
         let headers = HeaderMap::from_iter([(PREFER, HeaderValue::from_static("respond-async"))]);
         let client = Client::builder()
             .no_proxy()
+            .no_gzip()
             .redirect(reqwest::redirect::Policy::none())
             .default_headers(headers)
             .build()?;
@@ -219,7 +257,7 @@ impl System {
             client,
             local_base,
             token: RwLock::default(),
-            source: Mutex::new(Source { loader, loaded: Resources::new() }),
+            source: Mutex::new(Source { payer, loaded: Resources::new() }),
             workers: Mutex::default(),
             api,
         };
@@ -261,13 +299,19 @@ impl System {
         jobs.plan(job, &plan, clock.now()).await.expect("the store takes the plan");
     }
 
+    /// Does something with the FHIR server that is the source.
+    pub async fn fhir_server<T>(&self, with: impl FnOnce(&FhirServer) -> T) -> T {
+        match &self.source.lock().await.payer {
+            Payer::Server(server) => with(server),
+            Payer::Tables(..) => panic!("the source of this story is a database"),
+        }
+    }
+
     /// Loads resources into the source.
     pub async fn load(&self, lines: &[String]) {
-        let read = |line: &String| Resource::read(&line.clone().into()).expect("the test's data are resources");
-        let resources: Vec<Resource> = lines.iter().map(read).collect();
         let mut source = self.source.lock().await;
-        source.loader.load(&resources).await.expect("the source takes resources");
-        source.loaded.extend(by_key(lines.iter().cloned()));
+        let loaded = source.payer.load(lines).await;
+        source.loaded.extend(by_key(loaded));
     }
 
     /// Deletes a resource, named `Type/id`, from the source.
@@ -275,7 +319,7 @@ impl System {
         let (resource_type, id) = key.split_once('/').expect("a key is Type/id");
         let parsed = ResourceKey::new(resource_type.parse().expect("it is a type"), id.parse().expect("it is an id"));
         let mut source = self.source.lock().await;
-        source.loader.delete(&[parsed]).await.expect("the source deletes resources");
+        source.payer.delete(&[parsed]).await;
         source.loaded.remove(key);
     }
 

@@ -6,7 +6,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use shared::export::Slice;
 use shared::fhir::{ResourceKey, ResourceType};
-use shared::source::Stored;
+use shared::source::{Changed, Stored};
 
 use super::{Adapter, Held, entity, group, id, key, patient, whole};
 
@@ -23,7 +23,7 @@ for_every_adapter! {
 
 impl Held {
     async fn cut_all(&self, types: &[ResourceType], size: u64) -> Vec<Slice> {
-        self.source.cut_all(types, self.now, size).await.expect("the source can be asked")
+        self.source.cut_all(types, self.now, Changed::default(), size).await.expect("the source can be asked")
     }
 
     async fn scan(&self, slice: &Slice, limit: u32) -> Vec<Stored> {
