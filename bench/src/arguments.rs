@@ -96,6 +96,8 @@ pub enum Command {
     Crowd(CrowdArguments),
     /// Clients that poll once a second
     Polling(PollingArguments),
+    /// Exports from a FHIR server that takes a while for each request
+    Fhir(FhirArguments),
     /// Plays a part of the system; its settings are in variables, as those of the part are
     #[command(hide = true)]
     Role {
@@ -126,6 +128,32 @@ pub struct ScaleOutArguments {
     /// Ids that a task takes
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub slice_ids: u64,
+}
+
+/// Of `fhir`.
+#[derive(Debug, Args)]
+pub struct FhirArguments {
+    /// How many ids a request has, one after the other
+    #[arg(
+        long,
+        value_name = "N,N,…",
+        value_delimiter = ',',
+        default_value = "20,100,200,500",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub ids: Vec<u32>,
+    /// How many requests are made at once, one after the other
+    #[arg(
+        long,
+        value_name = "N,N,…",
+        value_delimiter = ',',
+        default_value = "1,4,8,16",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub connections: Vec<u32>,
+    /// How long the server takes for each request, besides its work
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub delay_ms: u64,
 }
 
 /// Of `fairness`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
@@ -65,6 +65,11 @@ impl Place {
             folder: common.data.join(&name),
             note: common.data.join(format!("{name}.json")),
         }
+    }
+
+    /// Where the generated files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn source_url(&self) -> String {

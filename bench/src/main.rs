@@ -3,7 +3,7 @@
 //!
 //! `arguments` says what can be chosen. Each measurement is a file: `limit` (an export against what the machine gives to a
 //! program that does nothing but read and upload, `pipe`), `scale_out` (with a source behind a slow `wire`), `fairness`,
-//! `crowd`, `polling`. They stand on `data` (generate and load), `system` (start the programs, and stop them whatever
+//! `crowd`, `polling`, `fhir` (from a FHIR server). They stand on `data` (generate and load), `system` (start the programs, and stop them whatever
 //! happens), `job` (one job over HTTP), `export` (one export and what it took), `check` (download, count) and `usage` (what
 //! processes have used), and answer `figures`: a table, and JSON; `spread` is about many values of one thing. The programs are
 //! this one, started again with another part to play (`roles`), so that there is one thing to build.
@@ -14,6 +14,7 @@ mod crowd;
 mod data;
 mod export;
 mod fairness;
+mod fhir;
 mod figures;
 mod job;
 mod limit;
@@ -85,5 +86,6 @@ async fn measure(arguments: &Arguments, place: &Place, shutdown: &Shutdown) -> a
         Some(Command::Fairness(arguments)) => fairness::measure(&ground, arguments).await,
         Some(Command::Crowd(arguments)) => crowd::measure(&ground, arguments).await,
         Some(Command::Polling(arguments)) => polling::measure(&ground, arguments).await,
+        Some(Command::Fhir(arguments)) => fhir::measure(&ground, place, arguments).await,
     }
 }
