@@ -31,7 +31,7 @@ pub fn folder() -> PathBuf {
 /// Everything that the README tells to apply: the base, both overlays, and production with the components that it does not
 /// have itself.
 pub fn everything() -> Vec<Rendered> {
-    let with = ["api-tls", "s3-keys", "web-identity"];
+    let with = ["api-tls", "fhir-server", "s3-keys", "web-identity"];
     thread::scope(|scope| {
         let plain = ["base", "overlays/dev", "overlays/production"].map(|path| scope.spawn(move || render(path)));
         let more = scope.spawn(|| production_with(&with));
