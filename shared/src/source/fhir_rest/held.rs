@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -79,9 +80,17 @@ impl Held {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 
-    /// The file, to be read from its beginning.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// A piece of the file, from a byte on; empty at its end. Several may read it at the same time.
+    pub async fn piece(self: &Arc<Self>, from: u64, length: usize) -> Result<Bytes, Fault> {
+        let held = Arc::clone(self);
+        let reading = spawn_blocking(move || {
+            let mut piece = vec![0; length];
+            let read = held.file.read_at(&mut piece, from)?;
+            piece.truncate(read);
+            Ok::<_, std::io::Error>(Bytes::from(piece))
+        });
+        let unavailable = |error: std::io::Error| Fault::new(FaultKind::Unavailable, DOING).because(error);
+        reading.await.map_err(|stopped| unavailable(stopped.into()))?.map_err(unavailable)
     }
 
     /// The members from the `from`-th on: at most `limit`, fewer when they are long.
@@ -225,7 +234,8 @@ pub(super) fn fault(doing: &str, error: rusqlite::Error) -> Fault {
     use rusqlite::ErrorCode;
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => FaultKind::Busy,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => FaultKind::Corrupt,
+        // The statements are right, so the tables are not.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown) | None => FaultKind::Corrupt,
         Some(_) => FaultKind::Unavailable,
     };
     Fault::new(kind, doing).because(error)

@@ -1,16 +1,15 @@
 //! Where lists are held: on the disk of each process that needs them, and for the tasks of a job in the object store, from
 //! where every worker gets the same one.
 
-use std::io::{self, SeekFrom};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use tempfile::NamedTempFile;
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -193,14 +192,11 @@ impl Keeper {
         Held::open(named).map(Some)
     }
 
-    async fn upload(&self, job: JobId, name: &str, held: &Held) -> Result<(), Fault> {
-        let mut file = File::from_std(held.file().try_clone().map_err(on_disk)?);
-        file.seek(SeekFrom::Start(0)).await.map_err(on_disk)?;
-        let pieces = stream::try_unfold(file, |mut file| async move {
-            let mut piece = vec![0; PIECE];
-            let length = file.read(&mut piece).await.map_err(on_disk)?;
-            piece.truncate(length);
-            Ok((length > 0).then(|| (Bytes::from(piece), file)))
+    async fn upload(&self, job: JobId, name: &str, held: &Arc<Held>) -> Result<(), Fault> {
+        let pieces = stream::try_unfold((Arc::clone(held), 0), |(held, from)| async move {
+            let piece = held.piece(from, PIECE).await?;
+            let next = from + piece.len() as u64;
+            Ok((!piece.is_empty()).then_some((piece, (held, next))))
         });
         self.shelf.put(job, name, pieces.boxed()).await
     }

@@ -15,6 +15,7 @@ use shared::export::JobId;
 use shared::fault::Fault;
 use shared::fhir::{Instant, ResourceId};
 use shared::metrics::Metrics;
+use shared::outputs::OutputStore;
 use shared::platform::OutputShelf;
 use shared::source::ResourceSource;
 use shared::source::fhir_rest::credentials::Credentials;
@@ -47,13 +48,23 @@ fn source_with(
     pause: Option<Arc<dyn SharedPause>>,
     metrics: &Metrics,
 ) -> FhirRestSource {
+    source_on(server, settings, pause, metrics, &Arc::new(MemoryOutputs::new(Arc::new(SystemClock), 1 << 20)))
+}
+
+fn source_on(
+    server: &FhirServer,
+    settings: FhirSettings,
+    pause: Option<Arc<dyn SharedPause>>,
+    metrics: &Metrics,
+    outputs: &Arc<MemoryOutputs>,
+) -> FhirRestSource {
     let base = Url::parse(&server.base()).expect("it is a URL");
     let ground = Ground {
         credentials: Credentials::nobody(&base),
         base,
         http: reqwest::Client::builder().no_proxy(),
         own: own(),
-        shelf: Arc::new(OutputShelf(Arc::new(MemoryOutputs::new(Arc::new(SystemClock), 1 << 20)))),
+        shelf: Arc::new(OutputShelf(Arc::clone(outputs) as Arc<dyn OutputStore>)),
         pause,
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),
