@@ -1,6 +1,6 @@
 //! Attribution lists and resources on the payer's own FHIR R4 server, asked over REST: nothing is copied.
 //!
-//! How it is asked: `upstream.rs` makes one request in good manners (`pace.rs`, `circuit.rs`, `credentials.rs`), `server.rs`
+//! How it is asked: `upstream.rs` makes one request in good manners (`pace.rs`, `circuit.rs`, `trouble.rs`, `credentials.rs`), `server.rs`
 //! knows what the server can do (`statement.rs`), `pages.rs` reads its answers page by page (`bundle.rs`). Then come the reads, a file for each way of
 //! asking: `by_id.rs` what there is now (`page_size.rs`), `past.rs` what there was, `list.rs` a Group of any length
 //! (`cutter.rs`, `builder.rs`), `lists.rs` the search for lists, `scan.rs` all that there is of a type.
@@ -31,6 +31,7 @@ mod scan;
 mod server;
 pub mod shelf;
 mod statement;
+mod trouble;
 mod upstream;
 
 use std::collections::{HashMap, HashSet};

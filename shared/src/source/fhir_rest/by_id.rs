@@ -12,7 +12,8 @@ use serde_json::json;
 use super::bundle::{Found, Page};
 use super::pages::Took;
 use super::server::{Server, Way};
-use super::upstream::{Ask, Content, Tries, Trouble, unfit};
+use super::trouble::{Tries, Trouble, unfit};
+use super::upstream::{Ask, Content};
 use crate::fault::Fault;
 use crate::fhir::{ResourceId, ResourceKey, ResourceType};
 

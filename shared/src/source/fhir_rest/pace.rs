@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use tokio::time::{Instant, sleep_until};
 
 use crate::fault::Fault;
@@ -98,6 +99,18 @@ pub fn jitter(most: Duration) -> Duration {
     most.mul_f64(fastrand::f64())
 }
 
+/// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3), which is compared with the server's own.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let wish = text(RETRY_AFTER)?;
+    if let Ok(seconds) = wish.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let [at, now] = [wish, text(DATE)?].map(|text| httpdate::parse_http_date(text).ok());
+    Some(at?.duration_since(now?).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +160,23 @@ mod tests {
         pace.pause(Duration::from_secs(1)).await;
         assert_eq!(pace.wait(Duration::from_mins(1)).await, Err(Duration::from_mins(10)));
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_patience_that_a_server_asks_for_is_read_in_both_forms() {
+        let now = "Thu, 26 Nov 2026 08:00:00 GMT";
+        for (text, expected) in [
+            ("7", Some(7)),
+            (" 120 ", Some(120)),
+            ("Thu, 26 Nov 2026 08:00:30 GMT", Some(30)),
+            ("Thu, 26 Nov 2026 07:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let header = |text: &str| text.parse().expect("it is a header");
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, header(text)), (DATE, header(now))]);
+            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 }

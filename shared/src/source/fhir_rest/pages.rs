@@ -4,7 +4,8 @@ use url::Url;
 
 use super::bundle::Page;
 use super::server::Server;
-use super::upstream::{Ask, Content, Tries, Trouble, doing, unfit};
+use super::trouble::{Tries, Trouble, doing, unfit};
+use super::upstream::{Ask, Content};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::ResourceType;
 

@@ -1,21 +1,22 @@
 //! One request to the payer's FHIR server, in good manners: so many at once and no more, none while the server asks for
 //! patience or is left alone, each with an end in sight, and again after a failure that may pass, later each time.
 //!
-//! What a server says of a request is of five kinds ([`Trouble`]); what follows from it is for those who ask.
+//! What a server says of a request that is no answer is a [`Trouble`]; what follows from it is for those who ask.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, redirect};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::circuit::{Circuit, Leave};
 use super::credentials::{Credentials, Sent};
-use super::pace::{Pace, jitter};
+use super::pace::{Pace, retry_after};
+use super::trouble::{Tries, Trouble, broken, doing, too_slow, unfit};
 use crate::fault::{Fault, FaultKind};
 use crate::metrics::Metrics;
 
@@ -24,13 +25,7 @@ const FHIR_JSON: &str = "application/fhir+json";
 /// The longest answer that is read whole. One that is longer is asked for in smaller pages.
 const LONGEST_BODY: usize = 64 << 20;
 
-/// How often a request is made that fails for a reason that may pass; after that its task is tried again, later.
-const TRIES: u32 = 4;
-/// How long to wait before the second time; twice as long before each further one.
-const FIRST_BACK_OFF: Duration = Duration::from_millis(200);
-
-/// How often a request is put off because the server asks for patience, and for how long at most each time.
-const PUT_OFF: u32 = 20;
+/// How long a pause is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What a server means that asks for patience and does not say how much.
 const SOME_PATIENCE: Duration = Duration::from_secs(1);
@@ -81,94 +76,6 @@ impl Ask {
     /// `GET`.
     pub fn get(url: Url, what: impl Into<String>) -> Self {
         Self { url, content: Content::Nothing, known: None, what: what.into(), divisible: false }
-    }
-}
-
-/// Why there is no answer of use.
-#[derive(Debug)]
-pub enum Trouble {
-    /// There is no such thing: 404 or 410.
-    Missing,
-    /// The server does not do what it was asked to.
-    Refused(StatusCode),
-    /// It took too long, or is more than the server or this program takes at a time.
-    TooMuch(&'static str),
-    /// The server asks for patience, and everybody has been told.
-    Patience,
-    /// The credentials were no longer good, and there are new ones.
-    Renewed,
-    /// Its pages go on and on, and bring nothing new.
-    Endless,
-    /// Trying again may help.
-    Passing(Fault),
-    /// Trying again now will not.
-    Lasting(Fault),
-}
-
-impl Trouble {
-    /// As callers of the port take it.
-    pub fn into_fault(self, what: &str) -> Fault {
-        let fault = |kind, why: String| Fault::new(kind, doing(what)).because(why);
-        match self {
-            Self::Missing => fault(FaultKind::NotFound, "it has none".to_owned()),
-            Self::Refused(status) => fault(FaultKind::Invalid, format!("it answers {status}")),
-            Self::TooMuch(why) => fault(FaultKind::Unavailable, why.to_owned()),
-            Self::Patience => fault(FaultKind::Busy, "it asks for patience".to_owned()),
-            Self::Renewed => {
-                fault(FaultKind::Unavailable, "it takes one access token after the other no longer".to_owned())
-            }
-            Self::Endless => fault(FaultKind::Corrupt, "its pages lead in a circle".to_owned()),
-            Self::Passing(fault) | Self::Lasting(fault) => fault,
-        }
-    }
-
-    /// For the metric.
-    fn outcome(&self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Refused(_) | Self::Lasting(_) | Self::Endless => "refused",
-            Self::TooMuch(_) => "too_much",
-            Self::Patience => "patience",
-            Self::Renewed => "refused",
-            Self::Passing(_) => "failed",
-        }
-    }
-}
-
-/// Words for what fails.
-pub fn doing(what: &str) -> String {
-    format!("failed to ask the payer's FHIR server for {what}")
-}
-
-/// How often a request has been made.
-#[derive(Debug, Default)]
-pub struct Tries {
-    failures: u32,
-    put_off: u32,
-}
-
-impl Tries {
-    /// Whether to make it again after this, once it has been waited for; else the trouble is what is left to say.
-    pub async fn again(&mut self, ask: &Ask, trouble: Trouble) -> Result<(), Trouble> {
-        match trouble {
-            Trouble::Patience if self.put_off < PUT_OFF => {
-                // Beside the pause: a server that wants none all the same says so again at once.
-                let most = FIRST_BACK_OFF * 2_u32.pow(self.put_off.min(4));
-                self.put_off += 1;
-                sleep(jitter(most)).await;
-            }
-            Trouble::Renewed if self.failures + 1 < TRIES => self.failures += 1,
-            Trouble::Passing(_) if self.failures + 1 < TRIES => self.back_off().await,
-            Trouble::TooMuch(_) if !ask.divisible && self.failures + 1 < TRIES => self.back_off().await,
-            other => return Err(other),
-        }
-        Ok(())
-    }
-
-    async fn back_off(&mut self) {
-        let most = FIRST_BACK_OFF * 2_u32.pow(self.failures);
-        self.failures += 1;
-        sleep(most / 2 + jitter(most / 2)).await;
     }
 }
 
@@ -484,64 +391,4 @@ impl Answer<'_> {
 fn is_fhir(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_none_or(|kind| ["json", "fhir"].iter().any(|word| kind.contains(word)))
-}
-
-/// An answer that is not what it should be.
-pub fn unfit(what: &str, why: impl Into<String>) -> Trouble {
-    Trouble::Passing(Fault::new(FaultKind::Corrupt, doing(what)).because(why.into()))
-}
-
-fn too_slow() -> Trouble {
-    Trouble::TooMuch("the server does not answer in time")
-}
-
-/// A request without an answer, or an answer that breaks off. The text of the error names the URL, and so what was looked for.
-fn broken(what: &str, error: &reqwest::Error) -> Trouble {
-    if error.is_timeout() && !error.is_connect() {
-        return too_slow();
-    }
-    let why = if error.is_connect() {
-        "it cannot be reached"
-    } else if error.is_decode() {
-        "its answer cannot be decompressed, or breaks off"
-    } else {
-        "the connection breaks off"
-    };
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    let cause = causes.last().map_or_else(String::new, |error| format!(": {error}"));
-    Trouble::Passing(Fault::new(FaultKind::Unavailable, doing(what)).because(format!("{why}{cause}")))
-}
-
-/// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3), which is compared with the server's own.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
-    let wish = text(RETRY_AFTER)?;
-    if let Ok(seconds) = wish.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let [at, now] = [wish, text(DATE)?].map(|text| httpdate::parse_http_date(text).ok());
-    Some(at?.duration_since(now?).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_patience_that_a_server_asks_for_is_read_in_both_forms() {
-        let now = "Thu, 26 Nov 2026 08:00:00 GMT";
-        for (text, expected) in [
-            ("7", Some(7)),
-            (" 120 ", Some(120)),
-            ("Thu, 26 Nov 2026 08:00:30 GMT", Some(30)),
-            ("Thu, 26 Nov 2026 07:00:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            let header = |text: &str| text.parse().expect("it is a header");
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, header(text)), (DATE, header(now))]);
-            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{text}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new()), None);
-    }
 }
