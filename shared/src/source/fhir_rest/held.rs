@@ -35,6 +35,7 @@ pub struct Held {
     connection: Mutex<Connection>,
     head: Option<ListHead>,
     file: File,
+    bytes: u64,
 }
 
 /// An id of a slice, how the list names it, and since when.
@@ -67,7 +68,8 @@ impl Held {
             })
         });
         let head = head.optional().map_err(|error| fault(DOING, error))?;
-        Ok(Self { connection: Mutex::new(connection), head, file })
+        let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+        Ok(Self { connection: Mutex::new(connection), head, file, bytes })
     }
 
     /// The Group without its members; `None` in a file that holds no list.
@@ -77,7 +79,7 @@ impl Held {
 
     /// How long it is.
     pub fn bytes(&self) -> u64 {
-        self.file.metadata().map_or(0, |metadata| metadata.len())
+        self.bytes
     }
 
     /// A piece of the file, from a byte on; empty at its end. Several may read it at the same time.
