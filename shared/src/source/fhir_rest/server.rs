@@ -99,7 +99,7 @@ impl Server {
         if let Some(statement) = self.said() {
             return Ok(statement);
         }
-        let known = self.learned(|learned| learned.statement.take()).map(|(statement, _)| statement);
+        let known = self.learned(|learned| learned.statement.clone()).map(|(statement, _)| statement);
         let statement = match (self.upstream.ask(&ask, |reply| Statement::read(&reply.body)).await, known) {
             (Ok(statement), _) => Arc::new(statement),
             // What it has said once it does not take back by saying nothing.
