@@ -121,6 +121,8 @@ impl Server {
     async fn chunk(&self, resource_type: ResourceType, ids: Vec<ResourceId>) -> Result<Chunk, Trouble> {
         let mut all = Chunk::default();
         let mut rest = vec![&ids[..]];
+        // By which way as many were refused. Whether for their number shows when fewer are not, by the same way.
+        let mut refused = None;
         while let Some(ids) = rest.pop() {
             // Somebody else may have found out meanwhile that it is none.
             let way = self.way(resource_type).await.map_err(Trouble::Lasting)?;
@@ -138,7 +140,10 @@ impl Server {
             };
             match done {
                 Ok(chunk) => {
-                    self.page_size(|page| page.well(ids.len()));
+                    self.page_size(|page| match refused.take() {
+                        Some((by, many)) if by == way => page.too_much(many),
+                        _ => page.well(ids.len()),
+                    });
                     all.found.extend(chunk.found);
                     all.unsure.extend(chunk.unsure);
                 }
@@ -147,8 +152,12 @@ impl Server {
                     rest.push(ids);
                 }
                 // Who refuses many may take fewer: servers limit how many values a parameter has.
-                Err(NoSearch::Trouble(Trouble::TooMuch(_) | Trouble::Refused(_))) if ids.len() > 1 => {
-                    self.page_size(|page| page.too_much(ids.len()));
+                Err(NoSearch::Trouble(trouble @ (Trouble::TooMuch(_) | Trouble::Refused(_)))) if ids.len() > 1 => {
+                    if matches!(trouble, Trouble::Refused(_)) {
+                        refused = Some((way, ids.len()));
+                    } else {
+                        self.page_size(|page| page.too_much(ids.len()));
+                    }
                     let (first, second) = ids.split_at(ids.len() / 2);
                     rest.extend([second, first]);
                 }

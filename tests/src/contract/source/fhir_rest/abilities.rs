@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use devfhir::{Abilities, FhirServer, Options};
+use devfhir::Harm::Status;
+use devfhir::{Abilities, Fault, FhirServer, Options, Requests};
 use shared::clock::SystemClock;
 use shared::export::JobId;
 use shared::fhir::{Instant, ResourceType};
@@ -11,7 +12,7 @@ use shared::metrics::Metrics;
 use shared::source::{Changed, ResourceSource};
 
 use super::super::{entity, group, id, key, member, patient};
-use super::{SETTINGS, all, payer, read, read_as_of, source, source_on};
+use super::{SETTINGS, all, payer, read, read_as_of, source, source_on, source_with};
 use crate::harness::memory_outputs::MemoryOutputs;
 
 /// What of the requests of a path were there: by method.
@@ -50,6 +51,29 @@ async fn without_a_search_by_ids_resources_are_read_in_bundles_and_without_these
     server.abilities(|abilities| (abilities.id_search, abilities.batch) = (false, false));
     read(source(&server)).await.expect("the server is there");
     assert_eq!((asked(&server, "POST", "/fhir"), asked(&server, "GET", "/Patient/p1")), (0, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_turns_out_not_to_find_ids_is_asked_in_whole_bundles_all_the_same() {
+    let server = payer();
+    // What it says of itself is wrong.
+    server.misbehave(Fault::new(Status(400, None)).on(Requests::Search).containing("_id"));
+    let metrics = Metrics::new();
+    assert_eq!(read(source_with(&server, SETTINGS, None, &metrics)).await.expect("the server is there"), all());
+    assert_eq!(metrics.fhir_request_ids.get(), 8, "it was not their number");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_many_ids_at_once_is_asked_for_fewer() {
+    let server = payer();
+    let ids = |count: usize| (0..count).map(|n| format!("Patient/p{n}")).map(|id| key(&id)).collect::<Vec<_>>();
+    let metrics = Metrics::new();
+    let source = source_with(&server, SETTINGS, None, &metrics);
+    let as_of = source.transaction_time().await.expect("the server is there");
+    // Its eight ids are asked for in one request, which is refused; those of each half are not.
+    server.misbehave(Fault::new(Status(422, None)).containing("&_count=8"));
+    assert_eq!(source.fetch(as_of, &ids(8)).await.expect("the server is there").len(), 7);
+    assert_eq!(metrics.fhir_request_ids.get(), 4);
 }
 
 #[tokio::test]
