@@ -9,6 +9,8 @@ pub enum Harm {
     Status(u16, Option<String>),
     /// Any request is answered by a page of HTML, with 200.
     NotJson,
+    /// Any request is answered by a page of HTML, with 404: by a gateway that finds no server behind it.
+    NoServer,
     /// Any request is redirected. `to` is a path on this server (`/moved`), under which it is answered, or another base
     /// (`https://elsewhere/fhir`), behind which the rest of the path comes.
     Redirect {
@@ -131,7 +133,7 @@ impl Fault {
 impl Harm {
     /// Whether it is an answer of its own, after which nothing is looked up.
     fn is_answer(&self) -> bool {
-        matches!(self, Self::Status(..) | Self::NotJson | Self::Redirect { .. } | Self::TooManyIds(_))
+        matches!(self, Self::Status(..) | Self::NotJson | Self::NoServer | Self::Redirect { .. } | Self::TooManyIds(_))
     }
 }
 

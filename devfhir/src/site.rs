@@ -94,7 +94,7 @@ impl Site {
         }
         let ids = known.map_or(0, |page| page.listing.ids());
         let before = rules.due(requests, &told, |harm| match harm {
-            Harm::Status(..) | Harm::NotJson | Harm::SlowHead(_) => true,
+            Harm::Status(..) | Harm::NotJson | Harm::NoServer | Harm::SlowHead(_) => true,
             Harm::Redirect { .. } => !is_moved,
             Harm::TooManyIds(most) | Harm::SlowAboveIds(most, _) => ids > *most,
             Harm::IgnoresId => ids > 0,
@@ -181,6 +181,10 @@ impl Site {
                 })
             }
             Harm::NotJson => Some(Answer::of(Content::Html("<!DOCTYPE html><title>Welcome</title><p>It works!\n"))),
+            Harm::NoServer => {
+                let answer = Answer::of(Content::Html("<!DOCTYPE html><title>404</title><p>default backend\n"));
+                Some(Answer { status: 404, ..answer })
+            }
             Harm::TooManyIds(_) => Some(Answer::refusal(413, "too-costly", "there are too many values of _id")),
             Harm::Redirect { status, to } => {
                 let base = if to.starts_with('/') { Cow::from(format!("{}{to}", self.origin)) } else { to.into() };

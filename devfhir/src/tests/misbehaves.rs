@@ -36,8 +36,12 @@ async fn a_server_that_is_told_to_behave_does() {
     assert_eq!((page.status, page.header("content-type")), (200, "text/html"));
     assert!(page.text.starts_with("<!DOCTYPE html>"));
     server.behave();
+    server.misbehave(Fault::new(Harm::NoServer));
+    let page = get(&server, "metadata").await;
+    assert_eq!((page.status, page.header("content-type")), (404, "text/html"));
+    server.behave();
     assert_eq!(get(&server, "metadata").await.json()["resourceType"], "CapabilityStatement");
-    assert_eq!(server.met(), 1);
+    assert_eq!(server.met(), 2);
 }
 
 #[tokio::test]
