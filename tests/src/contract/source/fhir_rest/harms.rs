@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use devfhir::Harm::{
-    BrokenBody, CyclicNext, DuplicateRows, ForeignRows, IgnoresId, MissingRows, NextElsewhere, NotJson, Redirect,
-    ShuffledRows, SlowBody, SlowHead, SmallPages, Status, TooManyIds, TruncatedJson, WrongTotal, WrongType,
+    BrokenBody, CyclicNext, DuplicateRows, ForeignRows, IgnoresId, MissingRows, NextElsewhere, NoServer, NotJson,
+    Redirect, ShuffledRows, SlowBody, SlowHead, SmallPages, Status, TooManyIds, TruncatedJson, WrongTotal, WrongType,
 };
 use devfhir::{Fault, Requests};
 use shared::fault::FaultKind;
+use shared::fhir::{Instant, ResourceType};
+use shared::source::{Changed, ResourceSource};
 
 use super::{all, payer, read, source};
 
@@ -93,6 +95,32 @@ async fn what_stays_wrong_is_a_fault_that_says_what() {
         Fault::new(NextElsewhere("http://127.0.0.2:9/fhir".to_owned())),
     ];
     fails(&next, FaultKind::Invalid, "ATR_SOURCE_URL").await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_gone_is_not_the_end_of_what_there_is() {
+    let server = payer();
+    let source = source(&server);
+    let as_of = source.transaction_time().await.expect("the server is there");
+    // The first pages are there, and those that they link to are not any more, as when a server has forgotten a search.
+    server.misbehave(Fault::new(SmallPages(10)));
+    server.misbehave(Fault::new(Status(410, None)).containing("_page="));
+    let types = [ResourceType::PATIENT];
+    let fault = source.cut_all(&types, as_of, Changed::default(), 100).await.expect_err("pages are missing");
+    assert_eq!(fault.kind(), FaultKind::Unavailable, "{fault}");
+    let long_ago = Instant::from_unix_millis(0);
+    let fault = source.deleted(&types, long_ago, as_of, None, 100).await.expect_err("pages are missing");
+    assert_eq!(fault.kind(), FaultKind::Unavailable, "{fault}");
+    server.behave();
+    let slices = source.cut_all(&types, as_of, Changed::default(), 100).await.expect("all pages are there");
+    assert_eq!(slices.iter().map(|slice| slice.ids).sum::<u64>(), 32, "27 of the list, and 5 others");
+}
+
+#[tokio::test]
+async fn a_gateway_that_finds_no_server_says_nothing_about_what_there_is() {
+    is_read_whole(&[Fault::new(NoServer).every(5)]).await;
+    fails(&[Fault::new(NoServer)], FaultKind::Unavailable, "404").await;
+    fails(&[Fault::new(NoServer).containing("Group/g")], FaultKind::Unavailable, "404").await;
 }
 
 #[tokio::test]
