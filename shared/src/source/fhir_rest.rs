@@ -1,9 +1,10 @@
 //! Attribution lists and resources on the payer's own FHIR R4 server, asked over REST: nothing is copied.
 //!
-//! How it is asked: `upstream.rs` makes one request in good manners (`pace.rs`, `circuit.rs`, `trouble.rs`, `credentials.rs`), `server.rs`
-//! knows what the server can do (`statement.rs`), `pages.rs` reads its answers page by page (`bundle.rs`). Then come the reads, a file for each way of
-//! asking: `by_id.rs` what there is now (`page_size.rs`), `past.rs` what there was, `list.rs` a Group of any length
-//! (`cutter.rs`, `builder.rs`), `lists.rs` the search for lists, `scan.rs` all that there is of a type.
+//! How it is asked: `upstream.rs` makes one request in good manners (`pace.rs`, `circuit.rs`, `trouble.rs`,
+//! `credentials.rs`), `server.rs` knows what the server can do (`statement.rs`) and takes lists apart while they arrive
+//! (`cutter.rs`), `pages.rs` reads its answers page by page (`bundle.rs`). Then come the reads, a file for each way of asking:
+//! `by_id.rs` what there is now (`page_size.rs`), `past.rs` what there was, `deletions.rs` what is no longer, `list.rs` a Group
+//! of any length (`builder.rs`), `lists.rs` the search for lists, `scan.rs` all that there is of a type.
 //!
 //! A server has no slices and no memory of what a job was told. So a list is read once a job, as a stream, into a file
 //! (`held.rs`) that all tasks of the job share (`keeper.rs`): slices, membership and tries mean the same as in a database.
@@ -19,6 +20,7 @@ mod by_id;
 mod circuit;
 pub mod credentials;
 mod cutter;
+mod deletions;
 mod held;
 mod keeper;
 mod list;
@@ -35,7 +37,7 @@ mod trouble;
 mod upstream;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,6 +47,7 @@ use reqwest::ClientBuilder;
 use url::Url;
 
 use self::credentials::Credentials;
+use self::deletions::{Asked, Deletions};
 use self::held::{Held, Named};
 use self::keeper::{Keeper, Name, NotHeld, What};
 use self::list::{HeadReading, Reading, Wanted};
@@ -65,9 +68,6 @@ const PAGE_BYTES: usize = 16 << 20;
 
 /// Types of which resources are asked for at the same time; each may keep all connections busy.
 const TYPES_AT_ONCE: usize = 4;
-
-/// How many answers to the question what was deleted are kept: it is asked page by page.
-const DELETIONS: usize = 8;
 
 /// How the server is asked.
 #[derive(Clone, Copy, Debug)]
@@ -115,14 +115,8 @@ pub struct FhirRestSource {
 struct Inner {
     server: Server,
     keeper: Keeper,
-    deletions: Mutex<Vec<(Asked, Deletions)>>,
+    deletions: Deletions,
 }
-
-/// What was deleted and when, in the order of both.
-type Deletions = Arc<Vec<(Instant, ResourceKey)>>;
-
-/// The types and the time of a question for deletions.
-type Asked = (Vec<ResourceType>, Instant, Instant);
 
 impl FhirRestSource {
     /// Makes ready to ask; the server itself is not asked yet. Fails with `Invalid` when an HTTP client cannot be set up.
@@ -141,7 +135,7 @@ impl FhirRestSource {
         let pace = Pace::new(ground.pause);
         let upstream = Upstream::new(base, ground.http, ground.credentials, limits, pace, ground.metrics)?;
         let server = Server::new(upstream, own, ground.clock, settings.request_ids, settings.settle);
-        let inner = Inner { server, keeper: Keeper::new(ground.shelf), deletions: Mutex::default() };
+        let inner = Inner { server, keeper: Keeper::new(ground.shelf), deletions: Deletions::default() };
         Ok(Self { inner: Arc::new(inner), job: None })
     }
 
@@ -234,29 +228,6 @@ impl FhirRestSource {
             found.extend(chunk);
         }
         Ok((done, found))
-    }
-
-    /// What was deleted, in its order.
-    async fn deletions(&self, asked: Asked) -> Result<Deletions, Fault> {
-        let Inner { server, deletions, .. } = &*self.inner;
-        let known =
-            |known: &[(Asked, Arc<Vec<_>>)]| known.iter().find(|(of, _)| *of == asked).map(|(_, all)| all.clone());
-        if let Some(all) = known(&deletions.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(all);
-        }
-        let (types, since, as_of) = &asked;
-        let mut all = Vec::new();
-        for resource_type in types {
-            all.extend(server.deletions(*resource_type, *since, *as_of).await?);
-        }
-        all.sort_unstable();
-        let all = Arc::new(all);
-        let mut kept = deletions.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push((asked, Arc::clone(&all)));
-        if kept.len() > DELETIONS {
-            kept.remove(0);
-        }
-        Ok(all)
     }
 }
 
@@ -405,17 +376,9 @@ impl ResourceSource for FhirRestSource {
         after: Option<&Deleted>,
         limit: u32,
     ) -> Result<Vec<Deleted>, Fault> {
-        let all = self.deletions((types.to_vec(), since, as_of)).await?;
+        let Inner { server, deletions, .. } = &*self.inner;
         let after = after.map(|deleted| (deleted.at, deleted.resource.key.clone()));
-        let rest = all.iter().filter(|deletion| after.as_ref().is_none_or(|after| *deletion > after));
-        let mut rest = rest.map(|(_, key)| key.clone());
-        loop {
-            let keys: Vec<ResourceKey> = rest.by_ref().take(limit as usize).collect();
-            let deleted = self.inner.server.deleted(&keys, since, as_of).await?;
-            if !deleted.is_empty() || keys.is_empty() {
-                return Ok(deleted);
-            }
-        }
+        deletions.page(server, &Asked { types: types.to_vec(), since, as_of }, after, limit).await
     }
 
     async fn deleted_among(&self, since: Instant, as_of: Instant, keys: &[ResourceKey]) -> Result<Vec<Deleted>, Fault> {

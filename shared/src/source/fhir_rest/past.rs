@@ -5,10 +5,8 @@
 //! transaction time says, and never too late.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
-
-use bytes::Bytes;
 
 use super::bundle::{Entry, Found, Page};
 use super::by_id::has_path;
@@ -17,16 +15,14 @@ use super::server::Server;
 use super::trouble::Trouble;
 use super::upstream::Ask;
 use crate::fault::Fault;
-use crate::fhir::{Instant, Resource, ResourceId, ResourceKey, ResourceType};
-use crate::source::{Deleted, Stored, Version};
+use crate::fhir::{Instant, ResourceId, ResourceKey, ResourceType};
+use crate::source::{Stored, Version};
 
 /// How many versions are asked for at a time.
 const VERSIONS: u32 = 20;
-/// How many changes of a type are asked for at a time.
-const CHANGES: u32 = 500;
 
 /// Later than everything.
-const LATEST: Instant = Instant::from_unix_micros(i64::MAX);
+pub const LATEST: Instant = Instant::from_unix_micros(i64::MAX);
 
 /// Something that happened to a resource.
 #[derive(Clone, Debug)]
@@ -38,7 +34,8 @@ struct Event {
 }
 
 /// What a resource was at a time.
-enum Past {
+pub enum Past {
+    /// This version of it was there, since then.
     There(Found, Instant),
     /// It had been deleted, at this time; and what it was before.
     Deleted(Instant, Option<Found>),
@@ -74,7 +71,8 @@ impl Server {
         Ok(there)
     }
 
-    async fn past(&self, key: ResourceKey, as_of: Instant) -> Result<Past, Fault> {
+    /// What a resource was at a time.
+    pub async fn past(&self, key: ResourceKey, as_of: Instant) -> Result<Past, Fault> {
         let mut deleted = None;
         let mut past = None;
         self.events(&key, |Event { at, found }| {
@@ -157,85 +155,6 @@ impl Server {
             Err(trouble) => Err(trouble.into_fault(&what)),
         }
     }
-
-    /// The resources of a type that were deleted after `since` and at or before `as_of`, and are not there at `as_of`. None
-    /// from a server that keeps no history of the type: it cannot say.
-    pub async fn deletions(
-        &self,
-        resource_type: ResourceType,
-        since: Instant,
-        as_of: Instant,
-    ) -> Result<Vec<(Instant, ResourceKey)>, Fault> {
-        let statement = self.statement().await?;
-        if !statement.has_type_history(resource_type) || !statement.has_history(resource_type) {
-            return Ok(Vec::new());
-        }
-        let keys = self.deleted_since(resource_type, since).await?;
-        let past = self.each(keys.clone(), |key| self.past(key, as_of)).await?;
-        let deletion = |(key, past)| match past {
-            Past::Deleted(at, _) if at > since => Some((at, key)),
-            _ => None,
-        };
-        Ok(keys.into_iter().zip(past).filter_map(deletion).collect())
-    }
-
-    /// Those of some resources that were deleted in this time, with what was known of them last.
-    pub async fn deleted(&self, keys: &[ResourceKey], since: Instant, as_of: Instant) -> Result<Vec<Deleted>, Fault> {
-        let statement = self.statement().await?;
-        let keys: Vec<ResourceKey> =
-            keys.iter().filter(|key| statement.has_history(key.resource_type)).cloned().collect();
-        let past = self.each(keys.clone(), |key| self.past(key, as_of)).await?;
-        Ok(keys
-            .into_iter()
-            .zip(past)
-            .filter_map(|(key, past)| match past {
-                Past::Deleted(at, found) if at > since => {
-                    let resource = found.map_or_else(|| known_by_name(key), |found| found.resource);
-                    Some(Deleted { resource, at })
-                }
-                _ => None,
-            })
-            .collect())
-    }
-
-    /// The resources of a type that were deleted since a time, though they may have come back.
-    pub async fn deleted_since(&self, resource_type: ResourceType, since: Instant) -> Result<Vec<ResourceKey>, Fault> {
-        let what = format!("what has happened to {resource_type}s");
-        let below = format!("{resource_type}/_history?_since={since}&_count={CHANGES}");
-        let ask = Ask::get(self.upstream.url(&below)?, what.clone());
-        let mut deleted: BTreeSet<ResourceKey> = BTreeSet::new();
-        // What has been told of the earliest time so far: many may have changed at one time, and fill many pages.
-        let (mut earliest, mut told) = (LATEST, HashSet::new());
-        let paged = self
-            .pages(ask, resource_type, |page| {
-                let mut took = Took::Nothing;
-                for Entry { resource, deletion, .. } in page.entries {
-                    let (key, at, is_deletion) = match (resource, deletion) {
-                        (_, Some((key, at))) => (key, at, true),
-                        (Some(found), None) => (Some(found.resource.key), found.meta.last_updated, false),
-                        (None, None) => continue,
-                    };
-                    let (Some(key), at) = (key, at.unwrap_or(earliest)) else { continue };
-                    if at < earliest {
-                        earliest = at;
-                        told.clear();
-                    }
-                    if at == earliest && told.insert(key.clone()) {
-                        took = Took::New;
-                    }
-                    if is_deletion {
-                        deleted.insert(key);
-                    }
-                }
-                took
-            })
-            .await;
-        match paged {
-            // A server that does not have the type has nothing of it.
-            Ok(()) | Err(Trouble::Missing) => Ok(deleted.into_iter().collect()),
-            Err(trouble) => Err(trouble.into_fault(&what)),
-        }
-    }
 }
 
 /// What a page of a history tells of a resource, the latest first.
@@ -253,13 +172,6 @@ fn events_of(page: Page, key: &ResourceKey) -> Vec<Event> {
         events.sort_by_key(|event| Reverse(event.at));
     }
     events
-}
-
-/// A deleted resource of which the server has kept nothing else.
-fn known_by_name(key: ResourceKey) -> Resource {
-    let ResourceKey { resource_type, id } = &key;
-    let body = Bytes::from(format!(r#"{{"resourceType":"{resource_type}","id":"{id}"}}"#));
-    Resource { key, body }
 }
 
 /// A version id that is a number, as most servers count.

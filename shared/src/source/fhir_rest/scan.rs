@@ -52,7 +52,8 @@ impl Server {
         }
         // What was there and has been deleted since is found nowhere else.
         if self.statement().await?.has_type_history(resource_type) {
-            (builder, _) = put(builder, self.deleted_since(resource_type, as_of).await?).await?;
+            let deleted = self.deletions(resource_type, as_of).await?;
+            (builder, _) = put(builder, deleted.into_iter().map(|(key, _)| key).collect()).await?;
         }
         on_the_disk(move || builder.finish()).await
     }
