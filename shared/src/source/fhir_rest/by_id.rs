@@ -6,13 +6,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use reqwest::StatusCode;
 use serde_json::json;
 
 use super::bundle::{Found, Page};
 use super::pages::Took;
-use super::server::{Server, Way};
-use super::trouble::{Tries, Trouble, unfit};
+use super::server::{Cut, Server, Way};
+use super::trouble::{ANOTHER, Trouble};
 use super::upstream::{Ask, Content};
 use crate::fault::Fault;
 use crate::fhir::{ResourceId, ResourceKey, ResourceType};
@@ -74,30 +75,15 @@ impl Server {
             other => format!("one {other}"),
         };
         let ask = Ask::get(self.upstream.url(&key.to_string())?, what);
-        let is_it = |found: Option<Found>| {
-            found.filter(|found| found.resource.key == key).ok_or("its answer is another resource than was asked for")
+        let read = |text: &Bytes| {
+            let found = Found::read(text).filter(|found| found.resource.key == key);
+            found.ok_or_else(|| ANOTHER.to_owned())
         };
         let read = if key.resource_type == ResourceType::GROUP {
-            let mut tries = Tries::default();
-            loop {
-                let read = match self.begun(&ask).await {
-                    Ok(answer) => self.cut(answer, (), |(), _, _| Ok(())).await,
-                    Err(trouble) => break Err(trouble),
-                };
-                let read = read.and_then(|cut| {
-                    is_it(Found::read(&cut.rest.unwrap_or_default())).map_err(|why| unfit(&ask.what, why))
-                });
-                match read {
-                    Err(trouble) => {
-                        if let Err(trouble) = tries.again(&ask, trouble).await {
-                            break Err(trouble);
-                        }
-                    }
-                    read => break read,
-                }
-            }
+            let read = |cut: Cut<()>| read(&cut.rest.unwrap_or_default());
+            self.ask_cut(&ask, || (), |(), _, _| Ok(()), read).await
         } else {
-            self.upstream.ask(&ask, |reply| is_it(Found::read(&reply.body)).map_err(str::to_owned)).await
+            self.upstream.ask(&ask, |reply| read(&reply.body)).await
         };
         match read {
             Ok(found) => Ok(Some(found)),

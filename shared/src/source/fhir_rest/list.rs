@@ -8,7 +8,7 @@ use super::by_id::has_path;
 use super::held::Held;
 use super::pages::Progress;
 use super::server::{Cut, Server};
-use super::trouble::{Tries, Trouble, unfit};
+use super::trouble::{ANOTHER, Tries, Trouble, unfit};
 use super::upstream::Ask;
 use crate::fault::Fault;
 use crate::fhir::{Instant, ResourceId, ResourceKey, ResourceType, json};
@@ -19,8 +19,6 @@ const VERSIONS: u32 = 2;
 
 /// How long after the end of time nothing happens: without a history what there is now is taken, whenever it came to be.
 const EVER: Instant = Instant::from_unix_micros(i64::MAX);
-
-const ANOTHER: &str = "its answer is another resource than was asked for";
 
 /// What has become of reading a list.
 pub enum Reading {
@@ -71,32 +69,21 @@ impl Server {
         let key = ResourceKey::new(ResourceType::GROUP, wanted.list.clone());
         let has_history = self.statement().await?.has_history(ResourceType::GROUP);
         let ask = asking(self, &key, wanted.known)?;
-        let mut tries = Tries::default();
-        loop {
-            let cut = match self.begun(&ask).await {
-                Ok(answer) => self.cut(answer, 0_u64, |members, _, _| {
-                    *members += 1;
-                    Ok(())
-                }),
-                Err(Trouble::Missing) if has_history => return Ok(HeadReading::Later),
-                Err(Trouble::Missing) => return Ok(HeadReading::Gone),
-                Err(trouble) => return Err(trouble.into_fault(&ask.what)),
-            };
-            let read = cut.await.and_then(|Cut { rest, etag, state }| match rest {
-                None => Ok(HeadReading::Known),
-                Some(rest) => {
-                    let (head, from) = head_of(&ask, &key, &rest, wanted.as_of, state)?;
-                    Ok(if has_history && from > wanted.as_of {
-                        HeadReading::Later
-                    } else {
-                        HeadReading::Head(head, etag)
-                    })
-                }
-            });
-            match read {
-                Ok(reading) => return Ok(reading),
-                Err(trouble) => tries.again(&ask, trouble).await.map_err(|trouble| trouble.into_fault(&ask.what))?,
-            }
+        let count = |members: &mut u64, _, _: &[u8]| {
+            *members += 1;
+            Ok(())
+        };
+        let read = |Cut { rest, etag, state }: Cut<u64>| {
+            let Some(rest) = rest else { return Ok(HeadReading::Known) };
+            let head = head_of(&key, &rest, wanted.as_of, state)?;
+            let is_later = has_history && head.last_updated > wanted.as_of;
+            Ok(if is_later { HeadReading::Later } else { HeadReading::Head(head, etag) })
+        };
+        match self.ask_cut(&ask, || 0, count, read).await {
+            Ok(reading) => Ok(reading),
+            Err(Trouble::Missing) if has_history => Ok(HeadReading::Later),
+            Err(Trouble::Missing) => Ok(HeadReading::Gone),
+            Err(trouble) => Err(trouble.into_fault(&ask.what)),
         }
     }
 
@@ -192,23 +179,14 @@ fn asking(server: &Server, key: &ResourceKey, known: Option<&str>) -> Result<Ask
     Ok(Ask { known: known.map(str::to_owned), ..ask })
 }
 
-/// The head in an answer of which the members were taken out, and since when it is so.
-fn head_of(
-    ask: &Ask,
-    key: &ResourceKey,
-    rest: &Bytes,
-    as_of: Instant,
-    members: u64,
-) -> Result<(ListHead, Instant), Trouble> {
-    let found = Found::read(rest).filter(|found| found.resource.key == *key);
-    let found = found.ok_or_else(|| unfit(&ask.what, ANOTHER))?;
-    let body = &found.resource.body;
-    let text = std::str::from_utf8(body).map_err(|_| unfit(&ask.what, "it is not UTF-8 text"))?;
-    let opened = json::open_group(text).map_err(|error| unfit(&ask.what, json::reason(&error)))?;
-    let last_updated = found.meta.last_updated.unwrap_or(as_of);
+/// The head of a list in an answer of which the members were taken out. The reason why it is none has nothing of its content.
+fn head_of(key: &ResourceKey, rest: &Bytes, as_of: Instant, members: u64) -> Result<ListHead, String> {
+    let found = Found::read(rest).filter(|found| found.resource.key == *key).ok_or(ANOTHER)?;
+    let text = std::str::from_utf8(&found.resource.body).map_err(|_| "it is not UTF-8 text")?;
+    let opened = json::open_group(text).map_err(|error| json::reason(&error))?;
     let part = |part: &str| Bytes::copy_from_slice(part.as_bytes());
-    let head = ListHead { last_updated, before: part(opened.before), after: part(opened.after), members };
-    Ok((head, last_updated))
+    let last_updated = found.meta.last_updated.unwrap_or(as_of);
+    Ok(ListHead { last_updated, before: part(opened.before), after: part(opened.after), members })
 }
 
 /// Begins versions until there are so many.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 use super::bundle::Page;
 use super::pages::Progress;
 use super::past::only_version;
-use super::server::Server;
-use super::trouble::{Tries, Trouble, unfit};
+use super::server::{Cut, Server};
+use super::trouble::{Trouble, unfit};
 use super::upstream::Ask;
 use crate::fault::Fault;
 use crate::fhir::search::{Query, escape, value_at};
@@ -128,28 +128,15 @@ impl Server {
         ask: &Ask,
         is_of_kind: &(impl Fn(&[u8]) -> bool + Clone + Send + 'static),
     ) -> Result<(Page, HashSet<u64>), Trouble> {
-        let mut tries = Tries::default();
-        loop {
-            let is_of_kind = is_of_kind.clone();
-            let take = move |with_one: &mut HashSet<u64>, number: u64, member: &[u8]| {
-                if !with_one.contains(&number) && is_of_kind(member) {
-                    with_one.insert(number);
-                }
-                Ok(())
-            };
-            let read = match self.begun(ask).await {
-                Ok(answer) => self.cut(answer, HashSet::new(), take).await,
-                Err(trouble) => return Err(trouble),
-            };
-            let read = read.and_then(|cut| {
-                let page = Page::read(&cut.rest.unwrap_or_default()).map_err(|why| unfit(&ask.what, why))?;
-                Ok((page, cut.state))
-            });
-            match read {
-                Ok(read) => return Ok(read),
-                Err(trouble) => tries.again(ask, trouble).await?,
+        let is_of_kind = is_of_kind.clone();
+        let take = move |with_one: &mut HashSet<u64>, number: u64, member: &[u8]| {
+            if !with_one.contains(&number) && is_of_kind(member) {
+                with_one.insert(number);
             }
-        }
+            Ok(())
+        };
+        let read = |cut: Cut<HashSet<u64>>| Ok((Page::read(&cut.rest.unwrap_or_default())?, cut.state));
+        self.ask_cut(ask, HashSet::new, take, read).await
     }
 }
 

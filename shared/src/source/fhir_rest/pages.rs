@@ -3,8 +3,8 @@
 use url::Url;
 
 use super::bundle::Page;
-use super::server::Server;
-use super::trouble::{Tries, Trouble, doing, unfit};
+use super::server::{Cut, Server};
+use super::trouble::{Trouble, doing};
 use super::upstream::{Ask, Content};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::ResourceType;
@@ -121,16 +121,8 @@ impl Server {
         if resource_type != ResourceType::GROUP {
             return self.upstream.ask(ask, |reply| Page::read(&reply.body)).await;
         }
-        let mut tries = Tries::default();
-        loop {
-            let cut = self.cut(self.begun(ask).await?, (), |(), _, _| Ok(())).await;
-            let read =
-                cut.and_then(|cut| Page::read(&cut.rest.unwrap_or_default()).map_err(|why| unfit(&ask.what, why)));
-            match read {
-                Ok(page) => return Ok(page),
-                Err(trouble) => tries.again(ask, trouble).await?,
-            }
-        }
+        let read = |cut: Cut<()>| Page::read(&cut.rest.unwrap_or_default());
+        self.ask_cut(ask, || (), |(), _, _| Ok(()), read).await
     }
 
     /// Page after page, until `take` has enough or there are no more.

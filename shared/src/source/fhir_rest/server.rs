@@ -223,6 +223,28 @@ impl Server {
         }
     }
 
+    /// Asks, as often as it takes, until there is an answer that can be read without its members. What these go to is begun
+    /// anew each time; `read` tells what is wrong with an answer that cannot be read.
+    pub async fn ask_cut<S: Send + 'static, T>(
+        &self,
+        ask: &Ask,
+        begin: impl Fn() -> S,
+        take: impl Fn(&mut S, u64, &[u8]) -> Result<(), Fault> + Clone + Send + 'static,
+        read: impl Fn(Cut<S>) -> Result<T, String>,
+    ) -> Result<T, Trouble> {
+        let mut tries = Tries::default();
+        loop {
+            let trouble = match self.cut(self.begun(ask).await?, begin(), take.clone()).await {
+                Ok(cut) => match read(cut) {
+                    Ok(answer) => return Ok(answer),
+                    Err(why) => unfit(&ask.what, why),
+                },
+                Err(trouble) => trouble,
+            };
+            tries.again(ask, trouble).await?;
+        }
+    }
+
     /// Takes the members of Groups out of an answer as they come: `take` gets the state, the number of the entry (as
     /// [`Cutter::push`] counts) and each member, on a thread where waiting for the disk holds up nobody.
     pub async fn cut<S: Send + 'static>(

@@ -68,6 +68,9 @@ impl Trouble {
     }
 }
 
+/// What is wrong with an answer that is about something else.
+pub const ANOTHER: &str = "its answer is another resource than was asked for";
+
 /// Words for what fails.
 pub fn doing(what: &str) -> String {
     format!("failed to ask the payer's FHIR server for {what}")
