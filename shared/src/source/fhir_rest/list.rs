@@ -8,7 +8,7 @@ use super::by_id::has_path;
 use super::held::Held;
 use super::pages::Progress;
 use super::server::{Cut, Server};
-use super::trouble::{ANOTHER, Tries, Trouble, unfit};
+use super::trouble::{ANOTHER, Tries, Trouble, page_gone, unfit};
 use super::upstream::Ask;
 use crate::fault::Fault;
 use crate::fhir::{Instant, ResourceId, ResourceKey, ResourceType, json};
@@ -155,7 +155,7 @@ impl Server {
             let answer = match self.begun(&ask).await {
                 Ok(answer) => answer,
                 Err(Trouble::Missing) if is_first => return Ok(Reading::Gone),
-                Err(Trouble::Missing) => return Err(unfit(&ask.what, "a page is gone that it has named")),
+                Err(Trouble::Missing) => return Err(page_gone(&ask.what)),
                 Err(trouble) => return Err(trouble),
             };
             is_first = false;

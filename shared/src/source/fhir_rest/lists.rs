@@ -9,7 +9,7 @@ use super::bundle::Page;
 use super::pages::Progress;
 use super::past::only_version;
 use super::server::{Cut, Server};
-use super::trouble::{Trouble, unfit};
+use super::trouble::{Trouble, page_gone};
 use super::upstream::Ask;
 use crate::fault::Fault;
 use crate::fhir::search::{Query, escape, value_at};
@@ -94,19 +94,18 @@ impl Server {
     ) -> Result<BTreeMap<ResourceId, Version>, Fault> {
         let wants_all = is_of_kind(b"");
         let mut ask = Ask::get(self.upstream.url(below)?, WHAT);
-        let (mut progress, mut seen) = (Progress::default(), HashSet::new());
+        let (mut progress, mut seen, mut is_first) = (Progress::default(), HashSet::new(), true);
         let mut groups = BTreeMap::new();
         loop {
             let before = seen.len();
             let (page, with_one) = match self.groups_page(&ask, &is_of_kind).await {
                 Ok(page) => page,
                 // A server that has no Groups finds none.
-                Err(Trouble::Missing) if seen.is_empty() => return Ok(groups),
-                Err(Trouble::Missing) => {
-                    return Err(unfit(WHAT, "a page is gone that it has named").into_fault(WHAT));
-                }
+                Err(Trouble::Missing) if is_first => return Ok(groups),
+                Err(Trouble::Missing) => return Err(page_gone(WHAT).into_fault(WHAT)),
                 Err(trouble) => return Err(trouble.into_fault(WHAT)),
             };
+            is_first = false;
             let resources = page.entries.into_iter().filter(|entry| entry.has_resource);
             for (number, entry) in (0_u64..).zip(resources) {
                 let Some(found) = entry.resource else { continue };

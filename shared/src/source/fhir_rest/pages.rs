@@ -4,7 +4,7 @@ use url::Url;
 
 use super::bundle::Page;
 use super::server::{Cut, Server};
-use super::trouble::{Trouble, doing};
+use super::trouble::{Trouble, doing, page_gone};
 use super::upstream::{Ask, Content};
 use crate::fault::{Fault, FaultKind};
 use crate::fhir::ResourceType;
@@ -64,12 +64,8 @@ impl Walk {
         let page = if self.is_first {
             first(server, ask, self.resource_type).await
         } else {
-            let page = server.page(&ask, self.resource_type).await;
-            // A server may forget where the pages of a search are. That is not their end.
-            let gone =
-                || Fault::new(FaultKind::Unavailable, doing(&ask.what)).because("a page is gone that it has named");
-            let page = page.map_err(|trouble| match trouble {
-                Trouble::Missing => Trouble::Lasting(gone()),
+            let page = server.page(&ask, self.resource_type).await.map_err(|trouble| match trouble {
+                Trouble::Missing => page_gone(&ask.what),
                 other => other,
             });
             page.map(|page| (page, ask.what))

@@ -113,6 +113,13 @@ pub fn unfit(what: &str, why: impl Into<String>) -> Trouble {
     Trouble::Passing(Fault::new(FaultKind::Corrupt, doing(what)).because(why.into()))
 }
 
+/// A page that the server has named and does not have any more: it may forget where the pages of a search are. That is not
+/// their end; whoever needs them begins anew.
+pub fn page_gone(what: &str) -> Trouble {
+    let why = "a page is gone that it has named";
+    Trouble::Lasting(Fault::new(FaultKind::Unavailable, doing(what)).because(why))
+}
+
 /// An answer that does not come in time.
 pub fn too_slow() -> Trouble {
     Trouble::TooMuch("the server does not answer in time")
