@@ -3,6 +3,7 @@
 
 mod abilities;
 mod harms;
+mod held;
 mod manners;
 
 use std::collections::BTreeMap;
