@@ -59,7 +59,9 @@ impl Deletions {
             let keys: Vec<ResourceKey> = page.keys().cloned().collect();
             let mut deleted = server.deleted(&keys, asked.since, asked.as_of).await?;
             // In the order of the candidates, by their times: the two histories need not say the same.
-            deleted.iter_mut().for_each(|deleted| deleted.at = page[&deleted.resource.key]);
+            for deleted in &mut deleted {
+                deleted.at = page[&deleted.resource.key];
+            }
             deleted.sort_by(|one, other| (one.at, &one.resource.key).cmp(&(other.at, &other.resource.key)));
             if !deleted.is_empty() || keys.is_empty() {
                 return Ok(deleted);
