@@ -16,35 +16,36 @@ use crate::fhir::{Attribution, Instant, Member, OwnBases, Reference, ResourceKey
 
 const DOING: &str = "failed to write a list to the disk";
 
-/// The tables of the file, and beside them what is known of each version that has come. Nothing of a file that is not
-/// finished is of use, so nothing is done to save it.
+/// The tables of the file, and in another one what is known of each version that has come: that one goes when the file is
+/// finished, with all its room. Nothing of a file that is not finished is of use, so nothing is done to save it.
 const TABLES: &str = "
-    PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE; PRAGMA cache_size = -8192;
+    PRAGMA main.journal_mode = OFF; PRAGMA main.synchronous = OFF; PRAGMA main.cache_size = -8192;
+    PRAGMA come.journal_mode = OFF; PRAGMA come.synchronous = OFF; PRAGMA temp_store = FILE;
     CREATE TABLE head (before BLOB, after BLOB, last_updated INTEGER, members INTEGER);
     CREATE TABLE member (ordinal INTEGER PRIMARY KEY, body BLOB);
     CREATE TABLE patient (id TEXT, ordinal INTEGER, PRIMARY KEY (id, ordinal)) WITHOUT ROWID;
     CREATE TABLE named (type TEXT, id TEXT, way INTEGER, since INTEGER, PRIMARY KEY (type, id)) WITHOUT ROWID;
     CREATE TABLE was_named (type TEXT, id TEXT, until INTEGER, PRIMARY KEY (type, id)) WITHOUT ROWID;
-    CREATE TEMP TABLE come_reference (version INTEGER, type TEXT, id TEXT, way INTEGER, ordinal INTEGER);
+    CREATE TABLE come.reference (version INTEGER, type TEXT, id TEXT, way INTEGER, ordinal INTEGER);
     BEGIN";
 
 const MEMBER: &str = "INSERT INTO member VALUES (?, ?)";
-const REFERENCE: &str = "INSERT INTO come_reference VALUES (?, ?, ?, ?, ?)";
+const REFERENCE: &str = "INSERT INTO come.reference VALUES (?, ?, ?, ?, ?)";
 const NAMED: &str = "INSERT OR IGNORE INTO named VALUES (?, ?, 0, 0)";
 
 const COME_NAMES: &str = "
-    CREATE TEMP TABLE come_name (version INTEGER, type TEXT, id TEXT, way INTEGER, PRIMARY KEY (version, type, id))
+    CREATE TABLE come.name (version INTEGER, type TEXT, id TEXT, way INTEGER, PRIMARY KEY (version, type, id))
         WITHOUT ROWID;
-    INSERT INTO come_name SELECT version, type, id, min(way) FROM come_reference
+    INSERT INTO come.name SELECT version, type, id, min(way) FROM come.reference
         GROUP BY version, type, id ORDER BY version, type, id";
 
 /// From the names of one version to those of the next: who is not named any more, until the time of the next one;
 const LEAVE: &str = "INSERT OR REPLACE INTO was_named SELECT type, id, ?2 FROM named n WHERE NOT EXISTS
-    (SELECT 1 FROM come_name c WHERE c.version = ?1 AND c.type = n.type AND c.id = n.id)";
+    (SELECT 1 FROM come.name c WHERE c.version = ?1 AND c.type = n.type AND c.id = n.id)";
 const LEFT: &str = "DELETE FROM named WHERE NOT EXISTS
-    (SELECT 1 FROM come_name c WHERE c.version = ?1 AND c.type = named.type AND c.id = named.id)";
+    (SELECT 1 FROM come.name c WHERE c.version = ?1 AND c.type = named.type AND c.id = named.id)";
 /// who is named still keeps the time since when, and who is new gets that of the version.
-const JOIN: &str = "INSERT INTO named SELECT type, id, way, ?2 FROM come_name WHERE version = ?1
+const JOIN: &str = "INSERT INTO named SELECT type, id, way, ?2 FROM come.name WHERE version = ?1
     ON CONFLICT (type, id) DO UPDATE SET way = excluded.way";
 
 /// A version of a list, once all of it has come.
@@ -70,13 +71,21 @@ pub struct Builder {
 impl Builder {
     /// Begins a file, in the folder for temporary files.
     pub fn begin() -> Result<Self, Fault> {
-        let named = NamedTempFile::with_prefix("atr-held-");
-        let named = named.map_err(|error| Fault::new(FaultKind::Unavailable, DOING).because(error))?;
-        let connection = Connection::open(named.path()).map_err(|error| fault(DOING, error))?;
-        // From here on it has no name.
+        let named = || {
+            let named = NamedTempFile::with_prefix("atr-held-");
+            named.map_err(|error| Fault::new(FaultKind::Unavailable, DOING).because(error))
+        };
+        let (named, come) = (named()?, named()?);
+        let begun = || {
+            let connection = Connection::open(named.path())?;
+            connection.execute("ATTACH ?1 AS come", [come.path().to_string_lossy()])?;
+            connection.set_prepared_statement_cache_capacity(16);
+            connection.execute_batch(TABLES)?;
+            Ok(connection)
+        };
+        let connection = begun().map_err(|error| fault(DOING, error))?;
+        // From here on they have no names.
         let file = named.into_file();
-        connection.set_prepared_statement_cache_capacity(16);
-        connection.execute_batch(TABLES).map_err(|error| fault(DOING, error))?;
         Ok(Self { file, connection, versions: Vec::new(), places: Vec::new(), members: 0 })
     }
 
@@ -136,8 +145,10 @@ impl Builder {
 
     /// Ends a file of ids.
     pub fn finish(self) -> Result<Held, Fault> {
-        self.connection.execute_batch("COMMIT").map_err(|error| fault(DOING, error))?;
-        self.close()
+        // What is prepared would keep the other file open.
+        self.connection.flush_prepared_statement_cache();
+        self.connection.execute_batch("COMMIT; DETACH come").map_err(|error| fault(DOING, error))?;
+        Held::of(self.connection, self.file)
     }
 
     /// Ends a file of a list: its newest version at or before `as_of`, with what it named since `since`. Without a head when it
@@ -170,7 +181,7 @@ impl Builder {
             connection.execute("UPDATE member SET ordinal = ordinal - ?1 WHERE ?1 > 0", [first])?;
         }
         connection.execute(
-            "INSERT OR IGNORE INTO patient SELECT id, ordinal - ?4 FROM come_reference
+            "INSERT OR IGNORE INTO patient SELECT id, ordinal - ?4 FROM come.reference
              WHERE version = ?1 AND type = ?2 AND way = ?3 ORDER BY id, ordinal",
             params![place_number(place), ResourceType::PATIENT.name(), Attribution::Entity.code(), first],
         )?;
@@ -198,10 +209,6 @@ impl Builder {
         }
         Ok(())
     }
-
-    fn close(self) -> Result<Held, Fault> {
-        Held::of(self.connection, self.file)
-    }
 }
 
 fn place_number(place: usize) -> i64 {
@@ -213,5 +220,70 @@ fn local(way: Attribution, reference: &Reference<'_>, own: &OwnBases) -> Option<
     match reference.target(own) {
         Ok(Target::Local(key)) => Some((way, key)),
         Ok(Target::Contained) | Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn list() -> ResourceKey {
+        ResourceKey::new(ResourceType::GROUP, "g".parse().expect("it is an id"))
+    }
+
+    fn at(second: i64) -> Instant {
+        Instant::from_unix_millis(second * 1_000)
+    }
+
+    /// A file of versions, the newest first: when each came to be, and its Patients; none for a deletion.
+    fn built(versions: &[(i64, Option<&[&str]>)]) -> Builder {
+        let mut builder = Builder::begin().expect("there is room for a file");
+        for (from, patients) in versions {
+            let group = patients.map(|patients| {
+                let place = builder.place();
+                for patient in patients {
+                    let member = format!(r#"{{"entity":{{"reference":"Patient/{patient}"}}}}"#);
+                    builder.member(&list(), member.as_bytes(), &OwnBases::default()).expect("there is room for it");
+                }
+                (place, Bytes::from_static(br#"{"resourceType":"Group","id":"g","member":[]}"#))
+            });
+            builder.version(Come { from: at(*from), group });
+        }
+        builder
+    }
+
+    async fn named(held: &Arc<Held>) -> Vec<(String, i64)> {
+        let slice = held.cut(100).await.expect("it can be read").remove(0);
+        let named = held.named(&slice, 100).await.expect("it can be read");
+        named.into_iter().map(|named| (named.id.to_string(), named.since.unix_millis() / 1_000)).collect()
+    }
+
+    #[tokio::test]
+    async fn the_version_as_of_a_time_is_chosen_and_says_since_when_it_names_whom() {
+        let versions: &[(i64, Option<&[&str]>)] =
+            &[(4, Some(&["x"])), (3, Some(&["a", "c", "b"])), (2, Some(&["b"])), (1, Some(&["a", "b"]))];
+        let held = built(versions).finish_list(at(3), Some(at(1))).expect("it can be written").expect("it was there");
+        let held = Arc::new(held);
+        assert_eq!(held.head().map(|head| (head.members, head.last_updated)), Some((3, at(3))));
+        let expected = [("a", 3), ("b", 1), ("c", 3)].map(|(id, since)| (id.to_owned(), since));
+        assert_eq!(named(&held).await, expected, "who left and came back has not been there without a break");
+        let second = held.members(1, 1).await.expect("it can be read");
+        assert_eq!(second, [r#"{"entity":{"reference":"Patient/c"}}"#]);
+    }
+
+    #[test]
+    fn a_list_that_had_not_come_to_be_is_none_and_one_that_was_deleted_has_no_head() {
+        let versions: &[(i64, Option<&[&str]>)] = &[(3, None), (2, Some(&["a"]))];
+        assert!(built(versions).finish_list(at(1), None).expect("it can be written").is_none());
+        let deleted = built(versions).finish_list(at(3), Some(at(2))).expect("it can be written");
+        assert!(deleted.is_some_and(|held| held.head().is_none()));
+    }
+
+    #[test]
+    fn a_file_that_is_finished_has_nothing_else_open() {
+        let held = built(&[(1, Some(&["a"]))]).finish_list(at(1), None).expect("it can be written");
+        assert_eq!(held.expect("it was there").databases(), ["main"]);
     }
 }

@@ -27,6 +27,9 @@ use crate::source::ListHead;
 /// What a page of members holds at most, but for one that is longer by itself.
 const PAGE_BYTES: usize = 8 << 20;
 
+/// How much of a file is kept in memory, in KiB: many may be held.
+const CACHE: &str = "PRAGMA cache_size = -1024; PRAGMA shrink_memory";
+
 const DOING: &str = "failed to look something up in a list that is held";
 
 /// The file. It has no name, so that it is gone when nobody looks into it any more, even if the process is killed.
@@ -59,6 +62,7 @@ impl Held {
 
     /// Looks into a file through the connection by which it was made.
     pub fn of(connection: Connection, file: File) -> Result<Self, Fault> {
+        connection.execute_batch(CACHE).map_err(|error| fault(DOING, error))?;
         let head = connection.query_row("SELECT before, after, last_updated, members FROM head", [], |row| {
             Ok(ListHead {
                 before: Bytes::from(row.get::<_, Vec<u8>>(0)?),
@@ -215,6 +219,15 @@ impl Held {
             Ok(found)
         })
         .await
+    }
+
+    /// The files that are open.
+    #[cfg(test)]
+    pub fn databases(&self) -> Vec<String> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = connection.prepare("SELECT name FROM pragma_database_list").expect("the statement is right");
+        let names = names.query_map([], |row| row.get(0)).expect("the statement is right");
+        names.collect::<rusqlite::Result<_>>().expect("names are text")
     }
 
     /// Asks the file on a thread where waiting for the disk holds up nobody.
